@@ -1,0 +1,1 @@
+"""The offline learner: data, tasks, meta-learned initialization, evaluation, export."""

@@ -1,0 +1,45 @@
+"""The wire: frozen, versioned models of every message, file and bundle manifest that fewstep reads or writes."""
+
+from schemas.base import SCHEMA_VERSION, Flat, Incoming, Outgoing, epoch_ms, rfc3339
+from schemas.inputs import Filters, InteractionEvent, Item, RecommendationRequest, UserProfile
+from schemas.manifest import (
+    FORMAT_VERSION,
+    EventKinds,
+    FileEntry,
+    Latest,
+    Manifest,
+    TensorEntry,
+    UserFeature,
+)
+from schemas.outputs import ModelAnnouncement, Reason, Recommendation, RecommendedItem, Source
+from schemas.topics import TOPICS, Role, TopicSpec, topic_name
+
+__all__ = [
+    "FORMAT_VERSION",
+    "SCHEMA_VERSION",
+    "TOPICS",
+    "EventKinds",
+    "FileEntry",
+    "Filters",
+    "Flat",
+    "Incoming",
+    "InteractionEvent",
+    "Item",
+    "Latest",
+    "Manifest",
+    "ModelAnnouncement",
+    "Outgoing",
+    "Reason",
+    "Recommendation",
+    "RecommendationRequest",
+    "RecommendedItem",
+    "Role",
+    "Source",
+    "TensorEntry",
+    "TopicSpec",
+    "UserFeature",
+    "UserProfile",
+    "epoch_ms",
+    "rfc3339",
+    "topic_name",
+]

@@ -1,0 +1,1 @@
+"""What computes: values in, values out. No clock, no environment, no Kafka, no Faust."""

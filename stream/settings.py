@@ -1,0 +1,135 @@
+"""All settings of the worker and the command line, read once into one frozen model.
+
+Flag > environment (`FEWSTEP_` prefix, `__` between levels) > `fewstep.toml` in the working directory > default.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from schemas.errors import ConfigurationError
+
+DEFAULT_EVENT_TYPES = ("view", "click", "like", "dislike", "purchase", "rating", "skip")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Section):
+    """Where Kafka is and how topics are named."""
+
+    bootstrap_servers: Annotated[str, Field(description="host:port[,host:port]")] = "127.0.0.1:9092"
+    topic_prefix: str = "fewstep-"
+    session_timeout_s: Annotated[float, Field(gt=0, description="A dead worker is noticed after this")] = 10.0
+    request_timeout_s: Annotated[float, Field(gt=0)] = 20.0
+    fetch_max_wait_ms: Annotated[int, Field(ge=1, description="A fetch without data returns after this")] = 500
+
+
+class ModelSettings(_Section):
+    """Which bundle is served."""
+
+    store: Annotated[str, Field(description="fsspec URL or path of the model store")] = "models"
+    name: str = "default"
+
+
+class StateSettings(_Section):
+    """The per-user state: a window of recent events and what deduplicates them."""
+
+    store: Annotated[Literal["rocksdict", "memory"], Field(description="Local copy of the changelog")] = "rocksdict"
+    data_dir: Annotated[Path, Field(description="Local state; one per worker")] = Path("fewstep-data")
+    window: Annotated[int, Field(ge=1, le=1000, description="Events of a user's support set")] = 32
+    event_ids: Annotated[int, Field(ge=0, le=10_000, description="Recent event ids remembered per user")] = 32
+    seen_items: Annotated[int, Field(ge=0, le=10_000, description="Items remembered after they left the window")] = 96
+
+
+class ListSettings(_Section):
+    """The published lists."""
+
+    length: Annotated[int, Field(ge=1, le=1000, description="Items of a list")] = 10
+    reasons: Annotated[int, Field(ge=0, le=20, description="Support events named per item")] = 3
+
+
+class LimitSettings(_Section):
+    """What the worker refuses, as a dead letter."""
+
+    event_bytes: Annotated[int, Field(ge=256, le=900_000, description="Larger values are refused by reference")] = (
+        65_536
+    )
+    future_skew_s: Annotated[float, Field(gt=0, description="Event time ahead of the record's by more is refused")] = (
+        86_400.0
+    )
+    event_types: Annotated[tuple[str, ...], Field(description="Event types that are accepted")] = DEFAULT_EVENT_TYPES
+
+
+class WorkerSettings(_Section):
+    """The worker process."""
+
+    app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", description="Consumer group and changelog prefix")] = (
+        "fewstep"
+    )
+    poll_records: Annotated[int, Field(ge=1, description="Most records of one step")] = 2000
+    commit_interval_s: Annotated[float, Field(gt=0)] = 0.5
+    stall_timeout_s: Annotated[
+        float, Field(gt=0, description="No progress with records waiting for this long ends the process")
+    ] = 120.0
+    web_port: Annotated[int | None, Field(ge=0, le=65535, description="Live and ready pages; none if absent")] = None
+
+
+class Settings(BaseSettings):
+    """The root: `Settings.load()` reads it, everything else is handed a section."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FEWSTEP_",
+        env_nested_delimiter="__",
+        toml_file="fewstep.toml",
+        frozen=True,
+        extra="ignore",
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    model: ModelSettings = ModelSettings()
+    state: StateSettings = StateSettings()
+    lists: ListSettings = ListSettings()
+    limits: LimitSettings = LimitSettings()
+    worker: WorkerSettings = WorkerSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @classmethod
+    def load(cls, **flags: dict[str, Any]) -> "Settings":
+        """Read all sources; `flags` are sections whose None values mean "not given".
+
+        Raises ConfigurationError naming the setting, its value and what is expected.
+        """
+        given = {
+            section: kept
+            for section, values in flags.items()
+            if (kept := {name: value for name, value in values.items() if value is not None})
+        }
+        try:
+            return cls(**given)  # type: ignore[arg-type]
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            variable = "FEWSTEP_" + "__".join(str(part) for part in first["loc"]).upper()
+            raise ConfigurationError(
+                f"setting {name} is {first['input']!r}: {first['msg']}; correct the flag, {variable} or fewstep.toml"
+            ) from None

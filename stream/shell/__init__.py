@@ -1,0 +1,1 @@
+"""The shell around the core: the Faust app, batch delivery, recovery, producing."""

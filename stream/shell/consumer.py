@@ -1,0 +1,249 @@
+"""Batch delivery for Faust: the agent is handed a poll at a time, and offsets are committed only for applied polls.
+
+Stock Faust makes two tasks per message and loses events in several ways: it acknowledges an event whose agent raised,
+commits past an unacknowledged one, and clears queued events when recovery ends. Here one fetch travels as one value, and
+custody of every offset is explicit:
+
+* `epoch` moves on whenever partitions are revoked or positions are set anew; a poll of an earlier epoch is dropped,
+  and its records are fetched again because nothing was committed for them;
+* `applied` holds, per source partition, the next offset to apply: a poll must begin exactly there, else the process
+  ends (`CustodyError`), because a gap would make skipped events look like duplicates later;
+* only `applied` is ever committed.
+
+The overridden methods belong to faust-streaming 0.15; tests/stream/test_faust_overrides.py checks that they still exist.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from stream.shell.polls import Fetched, Poll, Slice
+
+FETCH_TIMEOUT_S = 1.0
+"""A fetch without data returns after this, so that a stopped consumer is noticed."""
+
+POLLS_IN_HAND = 2
+"""One poll is applied while the next one waits; more would only grow memory."""
+
+
+class CustodyError(Exception):
+    """A poll does not begin where the last one ended: going on would lose events."""
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that owns the aiokafka consumer."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust fixes it at 1500 ms. Kafka wakes a fetch when data comes, but not every broker does.
+        consumer._fetch_max_wait_ms = self.consumer.app.fetch_max_wait_ms
+        return consumer
+
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
+    ) -> Fetched:
+        before = self._positions(consumer, active_partitions)
+        records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        after = self._positions(consumer, active_partitions)
+        slices = [
+            Slice(tp.topic, tp.partition, start, after[tp], records.get(tp, ()))
+            for tp, start in before.items()
+            if tp in after and (after[tp] != start or tp in records)
+        ]
+        return Fetched(slices, self._highwaters_seen(consumer, active_partitions))
+
+    @staticmethod
+    def _state(consumer: Any, tp: TP) -> Any:
+        subscription = consumer._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        if assignment is None or tp not in assignment.tps:
+            return None  # revoked meanwhile: the epoch moves on and the poll is dropped
+        return assignment.state_value(tp)
+
+    def _positions(self, consumer: Any, tps: Iterable[TP]) -> dict[TP, int]:
+        states = {tp: self._state(consumer, tp) for tp in tps}
+        return {tp: state.position for tp, state in states.items() if state is not None and state.has_valid_position}
+
+    def _highwaters_seen(self, consumer: Any, tps: Iterable[TP]) -> dict[tuple[str, int], int]:
+        states = {tp: self._state(consumer, tp) for tp in tps}
+        return {
+            (tp.topic, tp.partition): state.highwater
+            for tp, state in states.items()
+            if state is not None and state.highwater is not None
+        }
+
+    async def seek_sources(self) -> dict[TP, int]:
+        """Seek every source partition to its committed offset, and give the positions.
+
+        A partition without a committed offset starts at the earliest one, which is committed at once: from then on a
+        committed offset always exists, and a rebalance cannot skip what was read but not committed.
+        """
+        consumer = self._ensure_consumer()
+        changelogs = self.consumer.app.tables.changelog_topics
+        sources = [tp for tp in consumer.assignment() if tp.topic not in changelogs]
+        if not sources:
+            return {}
+        earliest = await consumer.beginning_offsets(sources)
+        committed = {tp: await consumer.committed(tp) for tp in sources}
+        starts: dict[TP, int] = {}
+        for tp in sources:
+            first, done = earliest[tp], committed[tp]
+            if done is not None and done < first:
+                self.log.warning("%s %s: retention removed offsets %s to %s unread", *tp, done, first - 1)
+            starts[tp] = first if done is None or done < first else done
+            consumer.seek(tp, starts[tp])
+        fresh = {tp: OffsetAndMetadata(starts[tp], "") for tp in sources if committed[tp] is None}
+        if fresh:
+            await consumer.commit(fresh)
+        return starts
+
+    async def seek_back(self, slices: Iterable[Slice]) -> None:
+        """Set partitions back to where a dropped fetch began."""
+        consumer = self._ensure_consumer()
+        for part in slices:
+            tp = TopicPartition(part.topic, part.partition)
+            if self._state(consumer, tp) is not None:
+                consumer.seek(tp, part.start)
+
+
+class BatchConsumer(driver.Consumer):
+    """Faust's consumer, delivering polls to `app.polls`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.epoch = 0
+        self.applied: dict[TP, int] = {}
+        self.step_lock = asyncio.Lock()
+        """Held while a poll is applied: a rebalance waits for it, then commits."""
+        self.room = asyncio.Semaphore(POLLS_IN_HAND)
+        self.log_ends: dict[tuple[str, int], int] = {}
+        self._fetching = False
+        self._fetch_done = asyncio.Event()
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    # -- fetching
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                await self._drain_once()
+        except self.consumer_stopped_errors:
+            if not self.transport.app.should_stop:
+                raise
+
+    async def _drain_once(self) -> None:
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+            return
+        active = set(self._get_active_partitions())  # a copy: a fetch in flight must not see later changes
+        if not active:
+            await self.sleep(0.02)  # an empty set would mean all partitions to aiokafka
+            return
+        # Room is taken before fetching, so that at most POLLS_IN_HAND polls are held in memory.
+        if (await self.wait(self.room.acquire())).stopped:
+            return
+        handed = False
+        try:
+            if self.flow_active:
+                handed = await self._fetch_and_hand_on(active)
+        finally:
+            if not handed:
+                self.room.release()
+
+    async def _fetch_and_hand_on(self, active: set[TP]) -> bool:
+        """Fetch once; True if a poll was handed to the agent, which then releases the room."""
+        epoch, generation = self.epoch, self.app.consumer_generation_id
+        self._fetching = True
+        self._fetch_done.clear()
+        try:
+            fetched = await self._getmany(active, timeout=FETCH_TIMEOUT_S)
+            if not fetched:  # the flow was stopped before the fetch began
+                return False
+            if not self.flow_active or epoch != self.epoch or generation != self.app.consumer_generation_id:
+                await self._thread.call_thread(self._thread.seek_back, fetched.slices)
+                return False
+            return self._hand_on(fetched, epoch)
+        finally:
+            self._fetching = False
+            self._fetch_done.set()
+
+    def _hand_on(self, fetched: Fetched, epoch: int) -> bool:
+        """Changelog slices go to recovery at once, source slices to the agent. No await between check and hand-over."""
+        self.log_ends.update(fetched.highwaters)
+        changelogs = self.app.tables.changelog_topics
+        self.app.tables.recovery.apply(
+            [part for part in fetched.slices if part.topic in changelogs], fetched.highwaters
+        )
+        sources = [part for part in fetched.slices if part.topic not in changelogs]
+        if sources:
+            self.app.polls.put_nowait(Poll(epoch, sources))
+        return bool(sources)
+
+    async def wait_for_stopped_flow(self) -> None:
+        """Wait for the fetch in flight. Stock Faust's version never waits."""
+        while self._fetching:
+            await self._fetch_done.wait()
+
+    # -- custody
+
+    def begins_where_applied(self, poll: Poll) -> None:
+        """Raise CustodyError unless each slice begins at the next offset to apply."""
+        for part in poll.slices:
+            expected = self.applied.get(TP(part.topic, part.partition))
+            if part.start != expected:
+                raise CustodyError(
+                    f"{part.topic} {part.partition}: read from offset {part.start}, expected {expected}; "
+                    "restart to continue from the committed offset"
+                )
+
+    def mark_applied(self, poll: Poll) -> None:
+        """The outputs of this poll are acknowledged and the store is written: it may be committed."""
+        for part in poll.slices:
+            self.applied[TP(part.topic, part.partition)] = part.end
+
+    def lag(self) -> dict[TP, int]:
+        """Records not yet applied per source partition, as of the last fetch answers."""
+        return {tp: max(0, self.log_ends.get((tp.topic, tp.partition), at) - at) for tp, at in self.applied.items()}
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (tp for tp in list(self.applied) if topics is None or tp in topics or tp.topic in topics)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self.applied.get(tp)
+
+    async def perform_seek(self) -> None:
+        """Begin an epoch: every source partition stands at its committed offset."""
+        starts: Mapping[TP, int] = await self._thread.call_thread(self._thread.seek_sources)
+        self.applied = {TP(tp.topic, tp.partition): offset for tp, offset in starts.items()}
+        self._committed_offset.clear()
+        self._committed_offset.update(self.applied)
+        self.epoch += 1
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Let the poll in hand end, commit what is applied, and void the rest."""
+        await self.quiesce()
+        await super().on_partitions_revoked(revoked)
+        self.applied = {}
+        self.log_ends = {}
+
+    async def quiesce(self) -> None:
+        """Wait for the poll that is being applied, void those in the queue, and commit.
+
+        Raises TimeoutError when the poll does not end within the rebalance's patience.
+        """
+        async with asyncio.timeout(self.app.conf.broker_session_timeout * 3):
+            async with self.step_lock:
+                self.epoch += 1
+        await self.commit()
+
+
+class BatchTransport(driver.Transport):
+    """Faust's aiokafka transport with the batch consumer."""
+
+    Consumer = BatchConsumer
