@@ -44,9 +44,9 @@ def epoch_ms(value: Any) -> int:
         if moment.tzinfo is None:
             raise ValueError("RFC 3339 text needs an offset, such as 2026-01-31T12:00:00Z")
         value = moment.timestamp() * 1000
-    if not isfinite(value):
+    if isinstance(value, float) and not isfinite(value):
         raise ValueError("not a finite number")
-    milliseconds = round(value)
+    milliseconds = int(round(value))  # noqa: RUF046 - round() is untyped for the union
     if milliseconds < _OLDEST_MS:
         raise ValueError("before 1973: epoch milliseconds are expected, this looks like seconds")
     if milliseconds >= 2**53:

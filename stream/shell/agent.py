@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from time import time
-from typing import Any, Protocol
+from typing import Protocol
 
 from schemas import Role
 from stream.core.records import Message, Outcome, ReadRow, Record

@@ -19,7 +19,7 @@ from stream.shell.consumer import BatchTransport, CustodyError
 from stream.shell.failstop import fail_stop
 from stream.shell.polls import Poll
 from stream.shell.publisher import Partition, publish
-from stream.shell.recovery import BatchTableManager, ShortChangelogError
+from stream.shell.recovery import BatchTableManager
 from stream.shell.rows import SupportSets, write_acknowledged
 from stream.topics import TABLE, changelog_topic
 
@@ -145,6 +145,3 @@ def _faust_options(settings: Settings, partitions: int) -> dict[str, Any]:
         "web_tables_enabled": False,
         "web_router_enabled": False,
     }
-
-
-__all__ = ["ShortChangelogError", "WorkerApp", "create_app"]

@@ -1,8 +1,8 @@
 """Batch delivery for Faust: the agent is handed a poll at a time, and offsets are committed only for applied polls.
 
 Stock Faust makes two tasks per message and loses events in several ways: it acknowledges an event whose agent raised,
-commits past an unacknowledged one, and clears queued events when recovery ends. Here one fetch travels as one value, and
-custody of every offset is explicit:
+commits past an unacknowledged one, and clears queued events when recovery ends. Here one fetch travels as one
+value, and custody of every offset is explicit:
 
 * `epoch` moves on whenever partitions are revoked or positions are set anew; a poll of an earlier epoch is dropped,
   and its records are fetched again because nothing was committed for them;
@@ -10,7 +10,7 @@ custody of every offset is explicit:
   ends (`CustodyError`), because a gap would make skipped events look like duplicates later;
 * only `applied` is ever committed.
 
-The overridden methods belong to faust-streaming 0.15; tests/stream/test_faust_overrides.py checks that they still exist.
+The overridden methods belong to faust-streaming 0.15; tests/shell/test_faust_overrides.py checks that they are there.
 """
 
 import asyncio
@@ -21,7 +21,9 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from stream.shell.failstop import fail_stop
 from stream.shell.polls import Fetched, Poll, Slice
+from stream.shell.recovery import ShortChangelogError
 
 FETCH_TIMEOUT_S = 1.0
 """A fetch without data returns after this, so that a stopped consumer is noticed."""
@@ -136,6 +138,8 @@ class BatchConsumer(driver.Consumer):
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
+        except ShortChangelogError as error:
+            fail_stop(str(error), error, exit_code=1)  # a restart would not cure it
 
     async def _drain_once(self) -> None:
         if not self.flow_active:

@@ -14,13 +14,13 @@ EXIT_FAILED = 70
 logger = logging.getLogger("fewstep.worker")
 
 
-def fail_stop(why: str, error: BaseException | None = None) -> NoReturn:
-    """Log one line and end the process with exit code 70."""
+def fail_stop(why: str, error: BaseException | None = None, *, exit_code: int = EXIT_FAILED) -> NoReturn:
+    """Log one line (with --verbose the traceback too) and end the process."""
     logger.critical("%s", why, exc_info=error if logger.isEnabledFor(logging.DEBUG) else None)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(EXIT_FAILED)
+    os._exit(exit_code)
 
 
 def start_watchdog(is_behind: Callable[[], bool], progress: Callable[[], object], *, timeout_s: float) -> None:

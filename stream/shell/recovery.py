@@ -62,7 +62,7 @@ class BatchRecovery(Recovery):
             held = self.tp_to_table[tp].persisted_offset(tp)
             if held is not None and held >= end:
                 raise ShortChangelogError(
-                    f"changelog {tp.topic} {tp.partition} ends at offset {end}, but the local state holds offset {held}: "
+                    f"changelog {tp.topic} {tp.partition} ends at offset {end}, the local state holds offset {held}: "
                     "the topic was recreated or truncated; delete the data directory to start from the changelog"
                 )
         if self.active_tps and not self.need_recovery():
@@ -91,5 +91,5 @@ class BatchTableManager(TableManager):
     def recovery(self) -> BatchRecovery:
         """The recovery service, made on first use."""
         if self._recovery is None:
-            self._recovery = BatchRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+            self._recovery: BatchRecovery | None = BatchRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
         return self._recovery

@@ -1,7 +1,7 @@
 """The local copy of the changelog: one row of bytes per user, kept by partition.
 
-A row belongs to the partition that its events arrive on, so every access names the partition. The changelog offset up to
-which a partition's rows are complete is kept beside them, in the same write: recovery resumes from there.
+A row belongs to the partition that its events arrive on, so every access names the partition. The changelog offset up
+to which a partition's rows are complete is kept beside them, in the same write: recovery resumes from there.
 """
 
 from collections.abc import Iterable, Sequence
@@ -101,8 +101,8 @@ class SupportSets(faust.Table):
 def write_acknowledged(store: MemoryRows | RocksRows, tp: TP, rows: Sequence[Message], first_offset: int) -> bool:
     """Write rows whose changelog records were acknowledged from `first_offset` on; True if the rows stay complete.
 
-    If another producer wrote in between (a worker that lost the partition and does not know it yet), the rows are written
-    but the persisted offset stays, so that the next recovery reads the stretch again.
+    If another producer wrote in between (a worker that lost the partition and does not know it yet), the rows are
+    written but the persisted offset stays, so that the next recovery reads the stretch again.
     """
     held = store.persisted_offset(tp)
     complete = first_offset == (-1 if held is None else held) + 1

@@ -1,0 +1,142 @@
+"""One poll through the agent's work, with real asyncio and every outward call recorded."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from schemas import Role
+from stream.core.records import Message, Outcome, Record
+from stream.shell.agent import Progress, Topics, route, to_records, work
+from stream.shell.consumer import CustodyError
+from stream.shell.polls import Poll, Slice
+
+TOPICS = Topics({"in": Role.INTERACTIONS, "ask": Role.REQUESTS}, "log", "out", "dead", dead_letter_partitions=2)
+
+
+def record(offset: int, *, value: bytes | None = b"{}") -> Any:
+    return SimpleNamespace(offset=offset, timestamp=1_700_000_000_000, key=b"u", value=value, headers=())
+
+
+def poll(*, epoch: int = 1, start: int = 5, offsets: tuple[int, ...] = (5, 6)) -> Poll:
+    return Poll(epoch, [Slice("in", 3, start, (offsets or (start - 1,))[-1] + 1, [record(at) for at in offsets])])
+
+
+class Custody:
+    """Stands for the consumer."""
+
+    def __init__(self, *, epoch: int = 1, following: int = 5) -> None:
+        self.epoch, self.following = epoch, following
+        self.step_lock, self.room = asyncio.Lock(), asyncio.Semaphore(0)
+        self.marked: list[Poll] = []
+
+    def begins_where_applied(self, poll: Poll) -> None:
+        if poll.slices[0].start != self.following:
+            raise CustodyError("gap")
+
+    def mark_applied(self, poll: Poll) -> None:
+        self.marked.append(poll)
+
+
+def run(
+    custody: Custody, one: Poll, *, publish: Callable[..., Any] | None = None, step: Callable[..., Any] | None = None
+) -> list[str]:
+    trace: list[str] = []
+
+    async def acknowledged(messages: dict[Any, list[Message]]) -> dict[Any, int]:
+        trace.append(f"published {sorted(messages)}")
+        await asyncio.sleep(0)
+        return dict.fromkeys(messages, 0)
+
+    def one_row(records: list[Record], read_row: Any, *, clock_ms: int) -> Outcome:
+        trace.append(f"stepped {[r.offset for r in records]}")
+        return Outcome(
+            rows=[Message(3, b"u", b"row")], recommendations=[Message(3, b"u", b"list")], counts={"events": 2}
+        )
+
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            await work(
+                one,
+                custody=custody,
+                step=step or one_row,
+                read_row=lambda partition, key: None,
+                publish=publish or acknowledged,
+                store=lambda at, messages, offset: trace.append(f"stored {at}"),
+                topics=TOPICS,
+                executor=executor,
+                progress=Progress(),
+            )
+
+    asyncio.run(main())
+    return trace
+
+
+def test_a_poll_is_stepped_published_and_only_then_stored_and_marked() -> None:
+    custody = Custody()
+    assert run(custody, poll()) == [
+        "stepped [5, 6]",
+        "published [('log', 3), ('out', 3)]",
+        "stored ('log', 3)",
+    ]
+    assert custody.marked == [poll()] or len(custody.marked) == 1
+
+
+def test_a_poll_of_an_earlier_epoch_is_dropped_unmarked() -> None:
+    custody = Custody(epoch=2)
+    assert run(custody, poll(epoch=1)) == []
+    assert custody.marked == []
+
+
+def test_a_poll_that_skips_offsets_is_refused() -> None:
+    custody = Custody(following=4)
+    with pytest.raises(CustodyError):
+        run(custody, poll(start=5))
+    assert custody.marked == []
+
+
+def test_what_was_not_acknowledged_is_neither_stored_nor_marked() -> None:
+    async def refused(messages: object) -> dict[Any, int]:
+        raise ConnectionError("no broker")
+
+    custody = Custody()
+    with pytest.raises(ConnectionError):
+        run(custody, poll(), publish=refused)
+    assert custody.marked == []
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_room_for_the_next_poll_is_given_back_whatever_happens(epoch: int) -> None:
+    def fails(*_: Any, **__: Any) -> Outcome:
+        raise RuntimeError("step")
+
+    custody = Custody(epoch=epoch)
+    if epoch == 1:
+        with pytest.raises(RuntimeError):
+            run(custody, poll(), step=fails)
+    else:
+        run(custody, poll(), step=fails)
+    assert custody.room._value == 1
+
+
+def test_a_slice_of_transaction_markers_alone_moves_the_offset_on() -> None:
+    custody = Custody()
+    run(custody, Poll(1, [Slice("in", 3, 5, 9, [])]))
+    assert custody.marked[0].slices[0].end == 9
+
+
+def test_records_carry_the_role_of_their_topic() -> None:
+    both = Poll(1, [Slice("in", 0, 0, 1, [record(0)]), Slice("ask", 1, 4, 5, [record(4)])])
+    assert [(r.role, r.partition, r.offset) for r in to_records(both, TOPICS)] == [
+        (Role.INTERACTIONS, 0, 0),
+        (Role.REQUESTS, 1, 4),
+    ]
+
+
+def test_dead_letters_go_to_a_partition_that_their_topic_has() -> None:
+    outgoing, rows = route(Outcome(dead_letters=[Message(3, None, b"x"), Message(2, None, b"y")]), TOPICS)
+    assert sorted(outgoing) == [("dead", 0), ("dead", 1)]
+    assert rows == {}
