@@ -18,8 +18,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.consumer import Fetcher
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode import Service
 
 from stream.shell.failstop import fail_stop
 from stream.shell.polls import Fetched, Poll, Slice
@@ -247,7 +249,19 @@ class BatchConsumer(driver.Consumer):
         await self.commit()
 
 
+class BatchFetcher(Fetcher):
+    """Runs the drain. Stock Faust's calls it a crash when it is cancelled by a stop in the middle of a rebalance."""
+
+    @Service.task
+    async def _fetcher(self) -> None:
+        try:
+            await self.app.consumer._drain_messages(self)
+        finally:
+            self.set_shutdown()
+
+
 class BatchTransport(driver.Transport):
     """Faust's aiokafka transport with the batch consumer."""
 
     Consumer = BatchConsumer
+    Fetcher = BatchFetcher

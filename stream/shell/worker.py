@@ -19,15 +19,14 @@ STOP_WITHIN_S = 30.0
 logger = logging.getLogger("fewstep.worker")
 
 
-def serve(settings: Settings, step: StepFunction, *, partitions: Mapping[str, int], dead_letters: str) -> None:
+def serve(settings: Settings, step: StepFunction, *, partitions: int, dead_letter_partitions: int) -> None:
     """Run the worker until SIGTERM or SIGINT; returns after a clean stop.
 
-    `partitions` are the partition counts per topic. Any failure while running ends the process with exit code 70.
+    `partitions` is the count of the co-partitioned topics. Any failure while running ends the process, exit code 70.
     """
-    count = min(partitions[name] for name in partitions if name != dead_letters)
 
     async def main() -> None:
-        app = create_app(settings, step, partitions=count, dead_letter_partitions=partitions[dead_letters])
+        app = create_app(settings, step, partitions=partitions, dead_letter_partitions=dead_letter_partitions)
         start_watchdog(lambda: _is_behind(app), lambda: _position(app), timeout_s=settings.worker.stall_timeout_s)
         await _run(app)
 

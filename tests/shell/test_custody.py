@@ -42,7 +42,8 @@ class Thread:
 
 def slice_of(tp: TP, start: int, *values: bytes | None) -> Slice:
     records = [
-        SimpleNamespace(offset=start + i, timestamp=0, key=b"u", value=value, headers=()) for i, value in enumerate(values)
+        SimpleNamespace(offset=start + i, timestamp=0, key=b"u", value=value, headers=())
+        for i, value in enumerate(values)
     ]
     return Slice(tp.topic, tp.partition, start, start + len(values), records)
 

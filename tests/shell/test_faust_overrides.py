@@ -1,4 +1,4 @@
-"""The shell overrides and calls named parts of Faust and aiokafka: they must be there, with the signatures relied on."""
+"""The shell overrides and calls named parts of Faust and aiokafka: they must be there, with the same signatures."""
 
 import asyncio
 import inspect
@@ -9,7 +9,9 @@ from aiokafka.consumer.subscription_state import TopicPartitionState
 from faust.stores import memory, rocksdb
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
+from faust.transport import consumer as transport
 from faust.transport.drivers import aiokafka as driver
+from mode.services import ServiceTask
 
 RELIED_ON = [
     (driver.AIOKafkaConsumerThread, "_create_worker_consumer", "(self, transport)"),
@@ -52,9 +54,14 @@ def test_faust_still_has_the_method_with_its_signature(owner: type, name: str, s
     assert _bare(getattr(owner, name)) == signature
 
 
-def test_faust_still_asks_its_own_table_manager_and_slurps_changelogs_in_a_task() -> None:
+def test_faust_still_keeps_recovery_in_its_table_manager_and_slurps_changelogs_in_a_task() -> None:
     assert isinstance(inspect.getattr_static(TableManager, "recovery"), property)
-    assert hasattr(Recovery, "_slurp_changelogs")
+    assert isinstance(inspect.getattr_static(Recovery, "_slurp_changelogs"), ServiceTask)
+
+
+def test_faust_still_drains_in_a_task_of_its_fetcher() -> None:
+    assert isinstance(inspect.getattr_static(transport.Fetcher, "_fetcher"), ServiceTask)
+    assert driver.Transport.Fetcher is transport.Fetcher
 
 
 def test_a_partition_of_aiokafka_still_tells_position_and_highwater() -> None:

@@ -18,10 +18,17 @@ LOG = "t-support-sets-changelog"
 
 @pytest.fixture(params=["memory", "rocksdict"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    settings = Settings.load(worker={"app_id": "t"}, state={"store": request.param, "data_dir": tmp_path})
-    app = create_app(settings, lambda *_, clock_ms: Outcome(), partitions=4, dead_letter_partitions=1)
-    assert app.support_sets.changelog_topic.get_topic_name() == LOG
-    return app.support_sets.data
+    return made(request.param, tmp_path)
+
+
+def made(kind: str, data_dir: Path) -> Any:
+    async def make() -> Any:  # Faust wants a running loop
+        settings = Settings.load(worker={"app_id": "t"}, state={"store": kind, "data_dir": data_dir})
+        app = create_app(settings, lambda *_, clock_ms: Outcome(), partitions=4, dead_letter_partitions=1)
+        assert app.support_sets.changelog_topic.get_topic_name() == LOG
+        return app.support_sets.data
+
+    return asyncio.run(make())
 
 
 def logged(*rows: tuple[bytes, bytes | None]) -> list[Any]:
@@ -61,9 +68,7 @@ def test_rows_behind_foreign_records_are_kept_but_not_called_complete(store: Any
 
 
 def test_memory_keeps_what_stays_assigned_and_drops_what_others_serve_now(tmp_path: Path) -> None:
-    settings = Settings.load(worker={"app_id": "t"}, state={"store": "memory", "data_dir": tmp_path})
-    app = create_app(settings, lambda *_, clock_ms: Outcome(), partitions=4, dead_letter_partitions=1)
-    rows = app.support_sets.data
+    rows = made("memory", tmp_path)
     for partition in (0, 1):
         rows.write(TP(LOG, partition), [(b"u", b"1")], 5)
     asyncio.run(rows.on_rebalance({TP(LOG, 0)}, {TP(LOG, 1), TP("in", 0)}, set(), 1))

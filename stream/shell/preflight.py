@@ -1,0 +1,38 @@
+"""What must hold before the worker starts: topics exist, and their partition counts agree."""
+
+from collections.abc import Mapping
+
+from schemas import TOPICS, Role, topic_name
+from schemas.errors import BrokerError
+from stream.settings import Settings
+from stream.topics import changelog_topic
+
+WRITTEN = (Role.RECOMMENDATIONS, Role.DEAD_LETTERS)
+READ = (Role.INTERACTIONS, Role.REQUESTS, Role.USERS)
+
+
+def require_topics(partitions: Mapping[str, int], settings: Settings) -> int:
+    """Check topics against the partition counts that the cluster reports; gives the count of the co-partitioned ones.
+
+    A user's state lives on the partition its events arrive on, so a changelog with another count would lose or mix
+    users. Raises BrokerError naming the topic and the remedy.
+    """
+    prefix, app_id = settings.kafka.topic_prefix, settings.worker.app_id
+    names = {topic_name(role, prefix): TOPICS[role].co_partitioned for role in (*READ, *WRITTEN)}
+    names[changelog_topic(app_id)] = True
+    missing = sorted(name for name in names if name not in partitions)
+    where = f"at {settings.kafka.bootstrap_servers}"
+    if missing:
+        raise BrokerError(
+            f"topic {', '.join(missing)} is missing {where}; create it: "
+            f"fewstep topics create --topic-prefix {prefix} --app-id {app_id}"
+        )
+    interactions = topic_name(Role.INTERACTIONS, prefix)
+    expected = partitions[interactions]
+    for name, co_partitioned in names.items():
+        if co_partitioned and partitions[name] != expected:
+            raise BrokerError(
+                f"topic {name} has {partitions[name]} partitions {where}, but {interactions} has {expected}: "
+                "they must be equal; recreate the topic, or choose another --app-id or --topic-prefix"
+            )
+    return expected

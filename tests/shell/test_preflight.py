@@ -1,0 +1,33 @@
+"""Topics are checked before the worker starts, and what is wrong is named with its remedy."""
+
+import pytest
+
+from schemas.errors import BrokerError
+from stream.settings import Settings
+from stream.shell.preflight import require_topics
+
+SETTINGS = Settings.load(kafka={"topic_prefix": "p-"}, worker={"app_id": "a"})
+SOUND = {f"p-{name}": 6 for name in ("interactions", "requests", "users", "recommendations")} | {
+    "p-dead-letters": 1,
+    "a-support-sets-changelog": 6,
+}
+
+
+def test_sound_topics_give_their_partition_count() -> None:
+    assert require_topics(SOUND, SETTINGS) == 6
+
+
+@pytest.mark.parametrize("name", sorted(SOUND))
+def test_a_missing_topic_is_named_with_the_command_that_creates_it(name: str) -> None:
+    with pytest.raises(BrokerError, match=f"{name} is missing.*fewstep topics create --topic-prefix p- --app-id a"):
+        require_topics({topic: count for topic, count in SOUND.items() if topic != name}, SETTINGS)
+
+
+@pytest.mark.parametrize("name", sorted(set(SOUND) - {"p-dead-letters", "p-interactions"}))
+def test_a_differing_partition_count_is_refused(name: str) -> None:
+    with pytest.raises(BrokerError, match=f"{name} has 3 partitions.*p-interactions has 6"):
+        require_topics(SOUND | {name: 3}, SETTINGS)
+
+
+def test_dead_letters_may_have_any_partition_count() -> None:
+    assert require_topics(SOUND | {"p-dead-letters": 2}, SETTINGS) == 6
