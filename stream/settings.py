@@ -16,6 +16,7 @@ from pydantic_settings import (
 
 from schemas.errors import ConfigurationError
 
+StoreKind = Literal["rocksdict", "memory"]
 DEFAULT_EVENT_TYPES = ("view", "click", "like", "dislike", "purchase", "rating", "skip")
 
 
@@ -43,7 +44,7 @@ class ModelSettings(_Section):
 class StateSettings(_Section):
     """The per-user state: a window of recent events and what deduplicates them."""
 
-    store: Annotated[Literal["rocksdict", "memory"], Field(description="Local copy of the changelog")] = "rocksdict"
+    store: Annotated[StoreKind, Field(description="Local copy of the changelog")] = "rocksdict"
     data_dir: Annotated[Path, Field(description="Local state; one per worker")] = Path("fewstep-data")
     window: Annotated[int, Field(ge=1, le=1000, description="Events of a user's support set")] = 32
     event_ids: Annotated[int, Field(ge=0, le=10_000, description="Recent event ids remembered per user")] = 32

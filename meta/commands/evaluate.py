@@ -1,0 +1,75 @@
+"""`fewstep evaluate`: measures a bundle, or lists that were published, beside simple baselines."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from meta.modes import Mode
+from schemas.errors import ConfigurationError
+
+
+def evaluate(
+    interactions: Annotated[Path, typer.Option(help="Held-out interactions")],
+    train_interactions: Annotated[Path, typer.Option(help="Training interactions, for the baselines")],
+    items: Annotated[Path, typer.Option(help="Items of both")],
+    users: Annotated[Path | None, typer.Option(help="Profiles of the held-out users")] = None,
+    model_store: Annotated[str | None, typer.Option(help="fsspec URL or path of the model store")] = None,
+    model: Annotated[str | None, typer.Option(help="Model to measure")] = None,
+    model_version: Annotated[str | None, typer.Option(help="Version of it; the latest if absent")] = None,
+    mode: Annotated[Mode, typer.Option(help="Query set: all later events, or those after the 20th")] = Mode.REST,
+    lists: Annotated[Path | None, typer.Option(help="Published lists to measure instead of a model")] = None,
+    max_support: Annotated[int, typer.Option(min=1, help="With --lists: most events, less than the window")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of ties and of the bootstrap")] = 0,
+    json_output: Annotated[bool, typer.Option("--json", help="Print all measures as JSON")] = False,
+) -> None:
+    """Measure on held-out users: nDCG@10 and hit rate@10 with bootstrap intervals, beside simple baselines."""
+    from rich.console import Console
+
+    from meta import tables
+
+    with Console(stderr=True).status("measuring"):
+        if lists is not None:
+            if model is not None or model_store is not None:
+                raise ConfigurationError("--lists and --model exclude each other: give the one that is to be measured")
+            found = _lists(lists, interactions, train_interactions, items, max_k=max_support, seed=seed)
+            shown = tables.of_lists(found)
+        elif model is None or model_store is None:
+            raise ConfigurationError("nothing to measure: give --model-store and --model, or --lists")
+        else:
+            files = (interactions, train_interactions, items, users)
+            found = _bundle(files, model_store, model, model_version, mode=mode, seed=seed)
+            shown = tables.of_scorers(found)
+    if json_output:
+        typer.echo(json.dumps(found))
+    else:
+        Console().print(*shown)
+
+
+def _bundle(
+    files: tuple[Path, Path, Path, Path | None], store: str, model: str, version: str | None, *, mode: Mode, seed: int
+) -> dict[str, Any]:
+    from meta import baselines, dataset, protocol, served, splits
+
+    interactions, train_interactions, items, users = files
+    bundle = served.load_served(store, model, version)
+    like, rows = bundle.manifest, bundle.item_ids
+    held_out = dataset.load(interactions, items, users, like=like, item_ids=rows)
+    train = dataset.load(train_interactions, items, users, like=like, item_ids=rows)
+    splits.refuse_overlap(train.user_ids, held_out.user_ids)
+    scorers = [bundle, protocol.Unadapted(bundle, "unadapted start"), *baselines.fit_all(train)]
+    found = protocol.evaluate(scorers, held_out, mode=mode, reference=baselines.RECENCY, seed=seed)
+    return {"model": like.model, "version": like.version, "dropped_events": held_out.dropped, **found}
+
+
+def _lists(
+    lists: Path, interactions: Path, train_interactions: Path, items: Path, *, max_k: int, seed: int
+) -> dict[str, Any]:
+    from meta import dataset, splits
+    from meta.lists import evaluate_lists, read_histories, read_published
+
+    train = dataset.load(train_interactions, items)
+    histories = read_histories(interactions, train.item_ids)
+    splits.refuse_overlap(train.user_ids, histories)
+    return evaluate_lists(read_published(lists), histories, train, max_k=max_k, seed=seed)

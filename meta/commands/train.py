@@ -1,0 +1,113 @@
+"""`fewstep train`: learns an initialization from interactions and writes it to the model store."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from meta.config import TrainingConfig
+    from meta.dataset import Dataset
+    from meta.training import Trained
+
+
+def train(
+    interactions: Annotated[Path, typer.Option(help="Training interactions: .jsonl, .jsonl.gz or .parquet")],
+    items: Annotated[Path, typer.Option(help="The catalog")],
+    model_store: Annotated[str, typer.Option(help="fsspec URL or path of the model store")],
+    model: Annotated[str, typer.Option(help="Name of the model")],
+    users: Annotated[Path | None, typer.Option(help="User profiles")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with the recipe; measured defaults if absent")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split, the tasks and the initial numbers")] = 0,
+    json_output: Annotated[bool, typer.Option("--json", help="Print what was written as JSON")] = False,
+) -> None:
+    """Train, measure on validation users beside simple baselines, and write a bundle to the model store."""
+    from datetime import UTC, datetime
+
+    from rich.console import Console
+
+    from meta import bundle, tables
+    from meta.config import read_config
+    from meta.dataset import load
+
+    console = Console(stderr=True)
+    recipe = read_config(config)
+    with console.status("reading"):
+        dataset = load(interactions, items, users)
+    trained = _train(console, dataset, recipe, seed=seed)
+    with console.status("measuring and exporting"):
+        measures = _measure(dataset, trained, seed=seed)
+        files = [path for path in (interactions, items, users) if path is not None]
+        manifest = bundle.write_bundle(
+            model_store,
+            model,
+            trained=trained,
+            dataset=dataset,
+            config=recipe,
+            seed=seed,
+            measures=measures,
+            data=bundle.describe_data(dataset) | {"sha256": {path.name: _sha256(path) for path in files}},
+            created=datetime.now(UTC),
+        )
+    if json_output:
+        typer.echo(manifest.model_dump_json(include={"model", "version", "measures", "data", "seeds"}))
+        return
+    for found in measures.values():
+        Console().print(*tables.of_scorers(found))
+    if not measures:
+        typer.echo("no validation user has events enough to measure on")
+    typer.echo(
+        f"wrote {model}, version {manifest.version}, to model store {model_store}; best epoch {trained.best_epoch}"
+    )
+    typer.echo(f"next: fewstep worker --model-store {shlex.quote(model_store)} --model {shlex.quote(model)}")
+
+
+def _train(console: "Console", dataset: "Dataset", config: "TrainingConfig", *, seed: int) -> "Trained":
+    """Train under a progress bar, or with a plain line per validation where there is no terminal."""
+    from rich.progress import Progress
+
+    from meta import training
+
+    if not console.is_terminal:
+
+        def tell(epoch: int, ndcg: float | None) -> None:
+            if ndcg is not None:
+                typer.echo(f"epoch {epoch} of {config.epochs}: validation nDCG@10 {ndcg:.4f}", err=True)
+
+        return training.train(dataset, config, seed=seed, progress=tell)
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("training", total=config.epochs)
+
+        def advance(epoch: int, ndcg: float | None) -> None:
+            described = None if ndcg is None else f"training, validation nDCG@10 {ndcg:.4f}"
+            bar.update(task, completed=epoch, description=described)
+
+        return training.train(dataset, config, seed=seed, progress=advance)
+
+
+def _measure(dataset: "Dataset", trained: "Trained", *, seed: int) -> dict[str, Any]:
+    """By mode, the measures on the validation users beside the baselines; empty where none has events enough."""
+    from meta import baselines, protocol
+    from meta.dataset import subset
+    from meta.modes import Mode
+    from meta.training import as_scorer
+
+    validation, fitted = subset(dataset, trained.validation_users), subset(dataset, trained.training_users)
+    if not (validation.lengths >= protocol.MIN_EVENTS).any():
+        return {}
+    learned = as_scorer(trained)
+    scorers = [learned, protocol.Unadapted(learned, "unadapted start"), *baselines.fit_all(fitted)]
+    return {
+        mode.value: protocol.evaluate(scorers, validation, mode=mode, reference=baselines.RECENCY, seed=seed)
+        for mode in Mode
+    }
+
+
+def _sha256(path: Path) -> str:
+    from hashlib import file_digest
+
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,81 @@
+"""How good lists are: nDCG and hit rate, and what a mean over users is worth."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+CUTOFF = 10
+_CHUNK = 4_000_000
+
+
+class Estimate(NamedTuple):
+    """A mean over users with its bootstrap 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    n_users: int
+
+    def as_json(self) -> dict[str, float | int | None]:
+        """The fields by name; None in place of NaN, which JSON lacks."""
+        return {name: None if math.isnan(value) else value for name, value in self._asdict().items()}
+
+
+def top_rows(scores: np.ndarray, n: int, *, excluded: np.ndarray, seed: int) -> np.ndarray:
+    """Item rows of the n best scores (b, n), best first; -1 where fewer than n are left.
+
+    `scores` (b, n_items); `excluded` (b, n_items) bool. A seeded permutation of the items orders ties, so that neither
+    row order nor item ids decide.
+    """
+    order = np.random.default_rng(seed).permutation(scores.shape[1])
+    shuffled = np.where(excluded, -np.inf, scores)[:, order]
+    n_kept = min(n, scores.shape[1])
+    least = np.partition(shuffled, -n_kept, axis=1)[:, -n_kept]
+    lists = np.full((len(scores), n), -1, dtype=np.int64)
+    for row, (values, bound) in enumerate(zip(shuffled, least, strict=True)):
+        at = np.flatnonzero((values >= bound) & (values > -np.inf))
+        best = at[np.argsort(-values[at], kind="stable")[:n]]
+        lists[row, : len(best)] = order[best]
+    return lists
+
+
+def ndcg_at(lists: np.ndarray, relevant: np.ndarray, cutoff: int = CUTOFF) -> np.ndarray:
+    """nDCG with binary gains (b,), NaN where nothing is relevant; ideal: min(cutoff, number of relevant items) hits.
+
+    `lists` (b, n) item rows, best first, -1 for none; `relevant` (b, n_items) bool.
+    Source: Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, ACM TOIS 20(4), 2002.
+    """
+    discounts = 1.0 / np.log2(np.arange(cutoff) + 2)
+    hits = _hits(lists, relevant, cutoff)
+    ideal = np.concatenate([[np.nan], np.cumsum(discounts)])
+    n_relevant = np.minimum(relevant.sum(axis=1), cutoff)
+    return np.asarray((hits * discounts[: hits.shape[1]]).sum(axis=1) / ideal[n_relevant])
+
+
+def hit_rate_at(lists: np.ndarray, relevant: np.ndarray, cutoff: int = CUTOFF) -> np.ndarray:
+    """1 where the first `cutoff` items hold a relevant one, else 0, NaN where nothing is relevant: (b,)."""
+    return np.where(relevant.any(axis=1), _hits(lists, relevant, cutoff).any(axis=1).astype(float), np.nan)
+
+
+def bootstrap_mean(values: np.ndarray, *, seed: int, n: int = 2000) -> Estimate:
+    """Mean of one value per user and its percentile interval over `n` resamples of the users, NaN left out.
+
+    Of paired differences it says whether one list is better than another on the same users.
+    """
+    kept = values[~np.isnan(values)]
+    if not len(kept):
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    rng = np.random.default_rng(seed)
+    means = np.empty(n)
+    step = max(1, _CHUNK // len(kept))
+    for start in range(0, n, step):
+        size = min(step, n - start)
+        means[start : start + size] = kept[rng.integers(0, len(kept), (size, len(kept)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Estimate(float(kept.mean()), float(low), float(high), len(kept))
+
+
+def _hits(lists: np.ndarray, relevant: np.ndarray, cutoff: int) -> np.ndarray:
+    first = lists[:, :cutoff]
+    return np.take_along_axis(relevant, np.maximum(first, 0), axis=1) & (first >= 0)

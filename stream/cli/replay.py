@@ -1,0 +1,131 @@
+"""Replay a file of interactions into Kafka."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from schemas import Role, topic_name
+from stream.cli.arrivals import open_lists, wait_for_lists
+from stream.cli.event_file import FileEvent, in_rounds, read_events
+from stream.cli.options import BootstrapServers, Json, TopicPrefix, load_settings
+from stream.cli.outbox import Position, open_outbox
+from stream.cli.pacing import chunks_when_due, due_times
+from stream.kafka_client import open_admin, require_topic
+from stream.settings import KafkaSettings
+
+
+@dataclass
+class Tally:
+    """What was sent so far; `last` is the newest offset by partition."""
+
+    started: float = field(default_factory=monotonic)
+    count: int = 0
+    last: dict[int, int] = field(default_factory=dict)
+
+    def add(self, positions: list[Position]) -> None:
+        """Count acknowledged events."""
+        self.count += len(positions)
+        self.last.update(positions)
+
+    @property
+    def rate(self) -> float:
+        """Events a second since the start."""
+        return self.count / max(monotonic() - self.started, 1e-9)
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="Interactions, .jsonl or .jsonl.gz.", show_default=False)],
+    rate: Annotated[
+        str | None, typer.Option(metavar="N/s", help="Events a second, such as 500/s.", show_default=False)
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(min=1e-9, help="Times as fast as it happened.", show_default=False)
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first events.", show_default=False)] = None,
+    by_round: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the first events of every user: all first ones, then all second ones, ..."),
+    ] = None,
+    hold: Annotated[bool, typer.Option(help="With --by-round: hold each round until all its lists are there.")] = False,
+    bootstrap_servers: BootstrapServers = None,
+    topic_prefix: TopicPrefix = None,
+    json_output: Json = False,
+) -> None:
+    """Replay a file of interactions, as fast as Kafka takes them or paced."""
+    if rate is not None and speed is not None:
+        raise typer.BadParameter("give one of --rate and --speed")
+    if hold and by_round is None:
+        raise typer.BadParameter("--hold needs --by-round")
+    per_second = None if rate is None else _parse_rate(rate)
+    kafka = load_settings(bootstrap_servers, topic_prefix).kafka
+    topic = topic_name(Role.INTERACTIONS, kafka.topic_prefix)
+    events = islice(read_events(file), limit)
+    rounds: Iterable[Iterable[FileEvent]] = in_rounds(events, by_round) if by_round else [events]
+    tally = asyncio.run(_replay(rounds, kafka, topic, rate=per_second, speed=speed, hold=hold))
+    if json_output:
+        last = {str(partition): offset for partition, offset in sorted(tally.last.items())}
+        typer.echo(json.dumps({"topic": topic, "events": tally.count, "rate": round(tally.rate, 1), "last": last}))
+    else:
+        last_offsets = ", ".join(f"{partition}: {offset}" for partition, offset in sorted(tally.last.items()))
+        typer.echo(f"{tally.count} events to {topic}, {tally.rate:,.0f}/s; last offset by partition: {last_offsets}")
+
+
+def _parse_rate(text: str) -> float:
+    """Events a second of `N` or `N/s`. Raises typer.BadParameter (usage)."""
+    try:
+        per_second = float(text.removesuffix("/s"))
+    except ValueError:
+        per_second = 0.0
+    if not 0 < per_second < float("inf"):
+        raise typer.BadParameter(f"--rate {text!r} is not a positive number of events a second, such as 500/s")
+    return per_second
+
+
+async def _replay(
+    rounds: Iterable[Iterable[FileEvent]],
+    kafka: KafkaSettings,
+    topic: str,
+    *,
+    rate: float | None,
+    speed: float | None,
+    hold: bool,
+) -> Tally:
+    with open_admin(kafka) as admin:
+        partitions = require_topic(admin, topic, kafka)
+    async with open_outbox(kafka, topic, partitions=partitions) as outbox:
+        with open_lists(kafka) if hold else nullcontext() as lists, _live() as progress:
+            tally = Tally()
+            task = progress.add_task("", total=None, count=0, rate=0.0)
+            for events in rounds:
+                sent: list[tuple[str, Position]] = []
+                async for chunk in chunks_when_due(due_times(events, rate=rate, speed=speed)):
+                    positions = await outbox.send(chunk)
+                    tally.add(positions)
+                    progress.update(task, count=tally.count, rate=tally.rate)
+                    if lists is not None:
+                        sent.extend((event.user_id, at) for event, at in zip(chunk, positions, strict=True))
+                if lists is not None:
+                    await asyncio.to_thread(wait_for_lists, lists, sent, kafka)
+            return tally
+
+
+def _live() -> Progress:
+    """A line on stderr while it runs; nothing where stderr is not a terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.fields[count]:,} events, {task.fields[rate]:,.0f}/s"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

@@ -1,0 +1,66 @@
+"""`fewstep worker`: consumes events and publishes adapted lists until it is stopped."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.cli.options import AppId, BootstrapServers, TopicPrefix
+from stream.settings import Settings, StoreKind
+
+
+def worker(
+    bootstrap_servers: BootstrapServers = None,
+    topic_prefix: TopicPrefix = None,
+    model_store: Annotated[
+        str | None, typer.Option(help="fsspec URL or path of the model store.", show_default=False)
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model to serve.", show_default=False)] = None,
+    app_id: AppId = None,
+    state_store: Annotated[
+        StoreKind | None, typer.Option(help="Local copy of the support sets.", show_default=False)
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the local copy; one per worker.", show_default=False)
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what Faust and the Kafka client do.")] = False,
+) -> None:
+    """Consume events, adapt, publish lists; run as many as there are partitions, at most."""
+    from schemas import Role, topic_name
+    from stream.core.step import Step
+    from stream.engine.bundle import load_bundle
+    from stream.kafka_client import open_admin, partition_counts
+    from stream.shell.preflight import require_topics
+    from stream.shell.worker import serve
+
+    settings = Settings.load(
+        kafka={"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix},
+        model={"store": model_store, "name": model},
+        worker={"app_id": app_id},
+        state={"store": state_store, "data_dir": data_dir},
+    )
+    _set_log_levels(verbose)
+    bundle = load_bundle(settings.model.store, settings.model.name)
+    with open_admin(settings.kafka) as admin:
+        counts = partition_counts(admin)
+    partitions = require_topics(counts, settings)
+    logging.getLogger("fewstep.worker").info(
+        "serving %s %s from %s to %s", bundle.manifest.model, bundle.manifest.version, settings.model.store,
+        settings.kafka.bootstrap_servers,
+    )  # fmt: skip
+    dead_letters = counts[topic_name(Role.DEAD_LETTERS, settings.kafka.topic_prefix)]
+    serve(settings, Step(bundle, settings), partitions=partitions, dead_letter_partitions=dead_letters)
+
+
+def _set_log_levels(verbose: bool) -> None:
+    if verbose:
+        for name in ("fewstep", "faust", "mode", "aiokafka", "stream"):
+            logging.getLogger(name).setLevel(logging.DEBUG if name == "fewstep" else logging.INFO)
+        return
+    # Faust logs through the logger of the module that a class is defined in: ours are then `stream.shell.*`.
+    for name in ("faust", "mode", "stream.shell", "asyncio"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Rebalances and coordinator moves are business as usual here, and it warns of each.
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)

@@ -1,0 +1,1 @@
+"""The demo: the whole loop on one machine, driven through the same commands that an operator types."""

@@ -1,0 +1,143 @@
+"""kafka-python as the command line and the tests use it: short timeouts, and errors that an operator can read."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+
+from schemas.errors import BrokerError
+from stream.settings import KafkaSettings
+
+# Together below the 5 s that a person waits before suspecting the tool.
+_DIAL_TIMEOUT_S = 2.0
+_BOOTSTRAP_TIMEOUT_MS = 3000
+# Tansu does not wake a fetch when data arrives, so this is the latency of `watch` there.
+_FETCH_MAX_WAIT_MS = 100
+
+
+@contextmanager
+def broker_errors(kafka: KafkaSettings) -> Iterator[None]:
+    """Turn what a Kafka client raises (kafka-python or aiokafka) into a BrokerError of one line."""
+    from aiokafka.errors import KafkaError as AioKafkaError
+
+    try:
+        yield
+    except (KafkaError, AioKafkaError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise BrokerError(
+            f"Kafka at {kafka.bootstrap_servers} failed: {text}; see its log, or run fewstep doctor"
+        ) from error
+
+
+@contextmanager
+def open_admin(kafka: KafkaSettings) -> Iterator[Any]:
+    """A KafkaAdminClient, closed at the end. Raises BrokerError if Kafka is unreachable."""
+    with broker_errors(kafka):
+        client = KafkaAdminClient(**_common(kafka))
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+@contextmanager
+def open_producer(kafka: KafkaSettings) -> Iterator[Any]:
+    """A KafkaProducer with murmur2 partitioning, for single records. Raises BrokerError if Kafka is unreachable."""
+    with broker_errors(kafka):
+        timeout_ms = round(kafka.request_timeout_s * 1000)
+        client = KafkaProducer(
+            **_common(kafka),
+            allow_auto_create_topics=False,
+            request_timeout_ms=timeout_ms,
+            delivery_timeout_ms=timeout_ms,
+            max_block_ms=timeout_ms,
+        )
+        try:
+            yield client
+        finally:
+            client.close(timeout=1)
+
+
+@contextmanager
+def open_consumer(kafka: KafkaSettings, topic: str, *, from_beginning: bool) -> Iterator[Any]:
+    """A KafkaConsumer without a group on all partitions of `topic`, at their beginning or at their end.
+
+    Raises BrokerError if Kafka is unreachable or has no such topic.
+    """
+    with open_admin(kafka) as admin:
+        count = require_topic(admin, topic, kafka)
+    with broker_errors(kafka):
+        client = KafkaConsumer(
+            **_common(kafka),
+            allow_auto_create_topics=False,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
+        )
+        try:
+            partitions = [TopicPartition(topic, number) for number in range(count)]
+            client.assign(partitions)
+            client.seek_to_beginning(*partitions)
+            if not from_beginning:
+                for partition, offset in highwaters(client).items():
+                    client.seek(partition, offset)
+            yield client
+        finally:
+            client.close()
+
+
+def highwaters(consumer: Any) -> dict[Any, int]:
+    """The next offset of each assigned partition, as fetches from the current positions tell it.
+
+    `end_offsets` would be one request, but the embedded broker answers it wrongly unless each batch has one record.
+    Records that come with these fetches are consumed: seek afterwards.
+    """
+    known: dict[Any, int] = {}
+    while len(known) < len(consumer.assignment()):
+        consumer.poll(timeout_ms=_FETCH_MAX_WAIT_MS)
+        for partition in consumer.assignment():
+            highwater = consumer.highwater(partition)
+            if highwater is not None:
+                known[partition] = highwater
+                consumer.pause(partition)
+    consumer.resume(*consumer.assignment())
+    return known
+
+
+def partition_counts(admin: Any) -> dict[str, int]:
+    """All topics of the cluster with their partition counts."""
+    return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
+
+
+def require_topic(admin: Any, topic: str, kafka: KafkaSettings) -> int:
+    """The partition count of `topic`. Raises BrokerError with the remedy if it does not exist."""
+    count = partition_counts(admin).get(topic)
+    if count is None:
+        raise BrokerError(
+            f"topic {topic} is missing at {kafka.bootstrap_servers}; create it: "
+            f"fewstep topics create --topic-prefix {kafka.topic_prefix}"
+        )
+    return count
+
+
+def _common(kafka: KafkaSettings) -> dict[str, Any]:
+    _dial(kafka.bootstrap_servers)
+    return {"bootstrap_servers": kafka.bootstrap_servers.split(","), "bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS}
+
+
+def _dial(servers: str) -> None:
+    """Connect once: kafka-python retries a refused connection until its timeout and then does not say why."""
+    reason = "no address is given"
+    for server in servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        if not host or not port.isdigit():
+            raise BrokerError(f"{server!r} is not host:port: correct --bootstrap-servers {servers}")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), _DIAL_TIMEOUT_S):
+                return
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+    raise BrokerError(f"Kafka at {servers} is unreachable ({reason.lower()}): start it or correct --bootstrap-servers")

@@ -1,0 +1,73 @@
+import math
+
+import numpy as np
+import pytest
+
+from meta import measures
+
+
+def test_ndcg_by_hand():
+    relevant = np.array([[True, False, True, True]])
+    lists = np.array([[1, 0, 2]])
+    gained = 1 / math.log2(3) + 1 / math.log2(4)
+    ideal = 1 + 1 / math.log2(3) + 1 / math.log2(4)
+    assert measures.ndcg_at(lists, relevant)[0] == pytest.approx(gained / ideal)
+
+
+def test_the_ideal_is_cut_like_the_list():
+    relevant = np.ones((1, 50), dtype=bool)
+    assert measures.ndcg_at(np.arange(10)[None], relevant)[0] == pytest.approx(1.0)
+
+
+def test_items_behind_the_cutoff_and_missing_items_count_nothing():
+    relevant = np.zeros((1, 20), dtype=bool)
+    relevant[0, 19] = True
+    lists = np.concatenate([np.arange(10), [19]])[None]
+    assert measures.ndcg_at(lists, relevant)[0] == 0
+    assert measures.hit_rate_at(np.array([[-1, -1]]), relevant)[0] == 0
+
+
+def test_without_anything_relevant_there_is_no_value():
+    relevant = np.zeros((1, 3), dtype=bool)
+    lists = np.array([[0, 1, 2]])
+    assert np.isnan(measures.ndcg_at(lists, relevant)[0])
+    assert np.isnan(measures.hit_rate_at(lists, relevant)[0])
+
+
+def test_lists_are_sorted_and_leave_out_what_is_excluded():
+    scores = np.array([[3.0, 9, 5, 7], [1, 2, 3, 4]])
+    excluded = np.array([[False, True, False, False], [True, True, True, False]])
+    assert measures.top_rows(scores, 3, excluded=excluded, seed=0).tolist() == [[3, 2, 0], [3, -1, -1]]
+
+
+def test_ties_are_ordered_by_the_seed_and_not_by_the_row():
+    scores = np.zeros((1, 200))
+    none = np.zeros((1, 200), dtype=bool)
+    lists = [measures.top_rows(scores, 10, excluded=none, seed=seed)[0].tolist() for seed in (0, 0, 1)]
+    assert lists[0] == lists[1] != lists[2]
+    assert lists[0] != sorted(lists[0])
+    assert len(set(lists[0])) == 10
+
+
+def test_the_best_rows_agree_with_a_full_sort():
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 40, (20, 60)).astype(float)
+    excluded = rng.random((20, 60)) < 0.3
+    lists = measures.top_rows(scores, 10, excluded=excluded, seed=5)
+    best = -np.sort(-np.where(excluded, -np.inf, scores), axis=1)[:, :10]
+    assert np.take_along_axis(scores, lists, axis=1).tolist() == best.tolist()
+    assert not np.take_along_axis(excluded, lists, axis=1).any()
+
+
+def test_the_interval_shrinks_with_the_root_of_the_users_and_holds_the_mean():
+    values = np.random.default_rng(1).normal(0.4, 0.2, 400)
+    few, many = measures.bootstrap_mean(values[:100], seed=0), measures.bootstrap_mean(values, seed=0)
+    assert many.low < many.mean < many.high
+    assert (few.high - few.low) / (many.high - many.low) == pytest.approx(2, rel=0.25)
+    assert many.high - many.low == pytest.approx(2 * 1.96 * 0.2 / 20, rel=0.15)
+
+
+def test_users_without_a_value_are_left_out():
+    estimate = measures.bootstrap_mean(np.array([np.nan, 1.0, 3.0]), seed=0)
+    assert (estimate.mean, estimate.n_users) == (2.0, 2)
+    assert measures.bootstrap_mean(np.array([np.nan]), seed=0).as_json()["mean"] is None

@@ -1,0 +1,199 @@
+"""Every record is read as what it asks for, or refused with a reason; nothing raises."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import Filters, Role
+from stream.core.decode import Event, Forget, Profile, Refusal, Rejection, Request, decode
+from stream.core.records import Record
+from stream.settings import LimitSettings
+
+NOW = 1_700_000_000_000
+LIMITS = LimitSettings()
+EVENT = {"item_id": "i1", "event_type": "rating", "value": 4, "timestamp": NOW, "event_id": "e1"}
+
+
+def record(value, *, role=Role.INTERACTIONS, key=b"ann", headers=(), timestamp=NOW):
+    data = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
+    return Record(role, "topic", 3, 7, timestamp, key, data, headers)
+
+
+def refused(value, **changes):
+    found = decode(record(value, **changes), LIMITS)
+    assert isinstance(found, Rejection), found
+    return found.reason
+
+
+def test_an_event_is_read():
+    assert decode(record(EVENT), LIMITS) == Event(b"ann", "i1", "rating", 4.0, NOW, "e1")
+
+
+def test_what_an_event_lacks_comes_from_its_record():
+    found = decode(record({"item_id": 5, "event_type": "view"}, timestamp=NOW + 9), LIMITS)
+    assert found == Event(b"ann", "5", "view", None, NOW + 9, None)
+
+
+def test_the_user_of_the_value_wins_over_the_key():
+    assert decode(record(EVENT | {"user_id": "bob"}), LIMITS).key == b"bob"
+    assert decode(record(EVENT | {"user_id": "bob"}, key=b"\xff"), LIMITS).key == b"bob"
+
+
+def test_a_request_is_read():
+    value = {"n": 3, "filters": {"categories": ["drama"]}, "timestamp": "2023-11-14T22:13:20Z"}
+    found = decode(record(value, role=Role.REQUESTS), LIMITS)
+    assert found == Request(b"ann", 3, Filters(categories=["drama"]), NOW)
+
+
+def test_a_profile_is_read():
+    assert decode(record({"features": {"age": 31}}, role=Role.USERS), LIMITS) == Profile(b"ann", {"age": 31})
+
+
+@pytest.mark.parametrize("role", [Role.INTERACTIONS, Role.USERS])
+def test_a_null_value_forgets_the_user(role):
+    assert decode(record(None, role=role), LIMITS) == Forget(b"ann")
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"a":' + b"[" * 5000, b'{"item_id":' + b"9" * 5000 + b"}"]
+)
+def test_what_is_no_json_object_is_malformed(value):
+    assert refused(value) is Refusal.MALFORMED
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"item_id": None},
+        {"item_id": ""},
+        {"value": float("nan")},
+        {"value": float("inf")},
+        {"value": "much"},
+        {"timestamp": "yesterday"},
+        {"timestamp": "2026-01-31T12:00:00"},
+        {"timestamp": 1_700_000_000},
+        {"timestamp": float("inf")},
+        {"context": {"deep": [1]}},
+        {"schema_version": 0},
+    ],
+)
+def test_a_field_that_cannot_be_read_makes_an_event_invalid(change):
+    assert refused(EVENT | change) is Refusal.INVALID
+
+
+def test_an_unknown_filter_is_not_skipped():
+    assert refused({"filters": {"color": "red"}}, role=Role.REQUESTS) is Refusal.INVALID
+
+
+def test_a_number_that_rows_cannot_hold_makes_a_profile_invalid():
+    assert refused({"features": {"age": 2**63}}, role=Role.USERS) is Refusal.INVALID
+
+
+def test_a_newer_schema_is_named_whatever_else_it_changed():
+    assert refused(EVENT | {"schema_version": 2}) is Refusal.NEWER_SCHEMA
+    assert refused({"schema_version": 2, "things": []}) is Refusal.NEWER_SCHEMA
+
+
+def test_a_record_over_the_limit_is_refused_before_it_is_parsed():
+    assert refused(b"{" * (LIMITS.event_bytes + 1)) is Refusal.TOO_LARGE
+    assert refused(EVENT, key=b"k" * (LIMITS.event_bytes + 1)) is Refusal.TOO_LARGE
+    padded = json.dumps(EVENT).encode().ljust(LIMITS.event_bytes)
+    assert isinstance(decode(record(padded), LIMITS), Event)
+
+
+def test_a_user_has_to_be_named():
+    assert refused(EVENT, key=None) is Refusal.NO_USER
+    assert refused(None, key=None) is Refusal.NO_KEY
+    assert refused(None, role=Role.REQUESTS) is Refusal.MALFORMED
+
+
+@pytest.mark.parametrize("key", [b"\xff", b"k" * 257])
+def test_a_key_that_has_to_name_the_user_must_be_readable(key):
+    assert refused(EVENT, key=key) is Refusal.BAD_KEY
+    assert refused(None, key=key) is Refusal.BAD_KEY
+
+
+def test_only_configured_event_types_are_accepted():
+    assert refused(EVENT | {"event_type": "poke"}) is Refusal.UNKNOWN_EVENT_TYPE
+    assert isinstance(decode(record(EVENT | {"event_type": "poke"}), LimitSettings(event_types=("poke",))), Event)
+
+
+def test_an_event_too_far_in_the_future_is_refused():
+    skew = round(LIMITS.future_skew_s * 1000)
+    assert refused(EVENT | {"timestamp": NOW + skew + 1}) is Refusal.FUTURE
+    assert isinstance(decode(record(EVENT | {"timestamp": NOW + skew}), LIMITS), Event)
+
+
+def test_without_any_timestamp_an_event_is_invalid_but_its_own_suffices():
+    assert refused({"item_id": "i", "event_type": "view"}, timestamp=-1) is Refusal.INVALID
+    assert decode(record(EVENT, timestamp=-1), LIMITS).timestamp_ms == NOW
+
+
+def test_the_detail_never_quotes_the_payload():
+    secret = "hunter2"
+    for change in ({"value": secret}, {"timestamp": secret}, {"context": {secret: []}}, {"event_type": secret}):
+        assert secret not in decode(record(EVENT | change), LIMITS).detail
+
+
+def test_a_structured_cloudevent_is_unwrapped():
+    headers = (("Content-Type", b"application/cloudevents+json; charset=utf-8"),)
+    data = {"item_id": "i1", "event_type": "view"}
+    envelope = {"specversion": "1.0", "id": "c1", "time": "2023-11-14T22:13:20Z", "subject": "bob", "data": data}
+    assert decode(record(envelope, headers=headers), LIMITS) == Event(b"ann", "i1", "view", None, NOW, "c1")
+    envelope["data"] = EVENT | {"timestamp": NOW - 5}
+    assert decode(record(envelope, headers=headers), LIMITS) == Event(b"ann", "i1", "rating", 4.0, NOW - 5, "e1")
+
+
+def test_a_binary_cloudevent_gives_its_id_and_time():
+    headers = (("ce_specversion", b"1.0"), ("ce_id", b"c2"), ("ce_time", b"2023-11-14T22:13:20Z"))
+    value = {"item_id": "i1", "event_type": "view"}
+    assert decode(record(value, headers=headers), LIMITS) == Event(b"ann", "i1", "view", None, NOW, "c2")
+
+
+@pytest.mark.parametrize("envelope", [b"[]", b"{", {"data": 5}, {"data": {}, "id": 5}, {"data": {}, "id": ""}])
+def test_a_broken_envelope_is_malformed(envelope):
+    headers = (("content-type", b"application/cloudevents+json"),)
+    assert refused(envelope, headers=headers) is Refusal.MALFORMED
+
+
+def test_a_time_of_an_envelope_that_cannot_be_read_is_invalid():
+    headers = (("ce_specversion", b"1.0"), ("ce_time", b"noon"))
+    assert refused({"item_id": "i1", "event_type": "view"}, headers=headers) is Refusal.INVALID
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = st.sampled_from([*EVENT, "user_id", "schema_version", "context", "features", "filters", "n", "data", "id"])
+VALUES = (
+    st.none()
+    | st.binary(max_size=60)
+    | st.dictionaries(FIELDS, JSON, max_size=6).map(lambda change: json.dumps(EVENT | change).encode())
+)
+HEADERS = st.lists(
+    st.tuples(
+        st.sampled_from(["content-type", "ce_specversion", "ce_id", "ce_time", "other"]),
+        st.none() | st.binary(max_size=12) | st.just(b"application/cloudevents+json"),
+    ),
+    max_size=3,
+)
+
+
+@given(
+    st.sampled_from([Role.INTERACTIONS, Role.REQUESTS, Role.USERS]),
+    st.none() | st.binary(max_size=20),
+    VALUES,
+    HEADERS,
+    st.integers(-1, 2**63 - 1),
+)
+def test_no_bytes_make_it_raise(role, key, value, headers, timestamp):
+    found = decode(Record(role, "topic", 0, 0, timestamp, key, value, headers), LIMITS)
+    if isinstance(found, Rejection):
+        assert found.detail.isprintable()
+        assert 0 < len(found.detail) <= 200
+    else:
+        assert 1 <= len(found.key.decode()) <= 256

@@ -1,0 +1,62 @@
+"""The best items, exactly and in one order, whatever the scores look like."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from stream.core.ranking import HIDDEN, best_rows, round_scores
+
+
+def by_sorting(scores, n):
+    """The definition: by score, then by row, without hidden items."""
+    found = np.full((len(scores), n), -1)
+    for user, row in enumerate(scores):
+        best = sorted(np.flatnonzero(row > HIDDEN), key=lambda item: (-row[item], item))[:n]
+        found[user, : len(best)] = best
+    return found
+
+
+@pytest.mark.parametrize(("n_items", "n"), [(1, 1), (7, 3), (7, 7), (7, 9), (500, 1), (500, 10), (517, 20), (500, 400)])
+def test_the_best_rows_are_those_of_a_full_sort(n_items, n):
+    rng = np.random.default_rng(n_items)
+    scores = rng.standard_normal((9, n_items)).astype(np.float32)
+    scores[rng.random(scores.shape) < 0.2] = HIDDEN
+    np.testing.assert_array_equal(best_rows(scores, n), by_sorting(scores, n))
+
+
+@given(
+    npst.arrays(
+        np.float32, st.tuples(st.integers(1, 3), st.integers(1, 90)), elements=st.sampled_from([0, 1, 2, HIDDEN])
+    ),
+    st.integers(1, 5),
+)
+def test_a_lower_row_wins_a_tie(scores, n):
+    np.testing.assert_array_equal(best_rows(scores, n), by_sorting(scores, n))
+
+
+def test_a_list_is_shorter_only_when_the_catalog_is_exhausted():
+    scores = np.full((1, 200), HIDDEN)
+    scores[0, [150, 3]] = 1.0, 2.0
+    assert best_rows(scores, 4).tolist() == [[3, 150, -1, -1]]
+
+
+def test_the_lowest_finite_score_is_not_hidden():
+    scores = np.full((1, 3), np.finfo(np.float32).min)
+    assert best_rows(scores, 2).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.1, "0.1"),
+        (123456.78, "123457.0"),
+        (-2.0000005, "-2.0"),
+        (0.000123456789, "0.000123457"),
+        (98765432.0, "98765400.0"),
+        (0.0, "0.0"),
+    ],
+)
+def test_scores_are_rounded_to_six_digits(value, text):
+    assert repr(float(round_scores(np.array([value], dtype=np.float32))[0])) == text
