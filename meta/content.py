@@ -26,7 +26,8 @@ def content_matrix(items: Sequence[Item]) -> np.ndarray:
     matrix = np.zeros((len(items), len(names)), dtype=np.float32)
     for row, attributes in enumerate(rows):
         matrix[row, [column[name] for name in attributes if name in column]] = 1.0
-    return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1.0)
+    scaled: np.ndarray = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1.0)
+    return scaled
 
 
 def _attributes(item: Item, edges: dict[str, np.ndarray]) -> Iterator[tuple[str, str]]:

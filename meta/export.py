@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from meta.inner import Support, Tensors, adapt
 from schemas.errors import BundleError
@@ -48,13 +48,13 @@ class _Adapt(nn.Module):
         items: Tensors,
     ) -> tuple[Tensor, Tensor]:
         support = Support(support_items, support_mask, support_kind, user_features)
-        adapted = adapt(support, F.embedding(time_index, items["prior"]), theta=theta, items=items)
+        adapted = adapt(support, functional.embedding(time_index, items["prior"]), theta=theta, items=items)
         return adapted.user_vector, adapted.support_vectors
 
 
 class _Score(nn.Module):
     def forward(self, user_vector: Tensor, time_index: Tensor, item_vectors: Tensor, prior: Tensor) -> Tensor:
-        return user_vector @ item_vectors.T + F.embedding(time_index, prior)
+        return user_vector @ item_vectors.T + functional.embedding(time_index, prior)
 
 
 def export_adapt(theta: Tensors) -> bytes:
@@ -92,11 +92,11 @@ def export_adapt(theta: Tensors) -> bytes:
     model = _export(
         _Adapt(), (*feeds, ordered, items), shapes, inputs=names, outputs=("user_vector", "support_vectors")
     )
-    symbolic = {name: (0, 1) for name in ("support_items", "support_mask", "support_kind", "prior")}
+    symbolic = dict.fromkeys(("support_items", "support_mask", "support_kind", "prior"), (0, 1))
     _check_symbolic(
         model, symbolic | {"time_index": (0,), "user_features": (0,), "item_vectors": (0,), "item_keys": (0,)}
     )
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def export_score(d: int) -> bytes:
@@ -112,7 +112,7 @@ def export_score(d: int) -> bytes:
     shapes = ({0: batch}, {0: batch}, {0: n_items}, {0: times, 1: n_items})
     model = _export(_Score(), inputs, shapes, inputs=names, outputs=("scores",))
     _check_symbolic(model, {"user_vector": (0,), "time_index": (0,), "item_vectors": (0,), "prior": (0, 1)})
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _export(

@@ -20,8 +20,8 @@ V_s - V_s(0) is (k/5)^rho w_s q_s times a vector of d numbers that no event ente
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 Tensors = dict[str, Tensor]
 """The served tensors by name, see `meta.model.Initialization.served`."""
@@ -64,8 +64,10 @@ def pooled_start(support: Support, keys: Tensor, theta: Tensors) -> tuple[Tensor
     count = mask.sum(1, keepdim=True)
     logits = (
         (keys * theta["attention_key"]).sum(2)
-        + F.embedding(positions_from_newest(mask, theta["position_logits"].shape[0]), theta["position_logits"])[..., 0]
-        + F.embedding(support.kind, theta["kind_logits"])[..., 0]
+        + functional.embedding(
+            positions_from_newest(mask, theta["position_logits"].shape[0]), theta["position_logits"]
+        )[..., 0]
+        + functional.embedding(support.kind, theta["kind_logits"])[..., 0]
     )
     # Max and normalizer written out: a softmax over a support of width 0 or without events would be NaN.
     exponent = torch.where(mask > 0, logits, _ABSENT)
@@ -83,7 +85,7 @@ def pooled_start(support: Support, keys: Tensor, theta: Tensors) -> tuple[Tensor
 
 def support_weights(support: Support, theta: Tensors) -> Tensor:
     """The support distribution w (batch, support): weight of the event's kind over the sum; 0 where masked."""
-    weight = F.embedding(support.kind, theta["kind_weights"])[..., 0] * support.mask
+    weight = functional.embedding(support.kind, theta["kind_weights"])[..., 0] * support.mask
     return weight / weight.sum(1, keepdim=True).clamp(min=1e-30)
 
 
@@ -101,15 +103,15 @@ def adapt(
     `prior` (batch, n_items) is z at each user's now. `dropout` acts on the pooled vectors and is for training only;
     `first_order` treats the inner gradient as a constant of the outer loss.
     """
-    keys = F.embedding(support.items, items["item_keys"])
+    keys = functional.embedding(support.items, items["item_keys"])
     if dropout > 0:
-        keys = F.dropout(keys, dropout)
+        keys = functional.dropout(keys, dropout)
     start, parts = pooled_start(support, keys, theta)
     count = support.mask.sum(1, keepdim=True)
     # (k/5)^rho as an exponential: the gradient of 0^rho with respect to rho is NaN, this one is 0.
     strength = torch.exp(theta["support_power"] * torch.log(count.clamp(min=1.0) / 5.0)) * (count > 0)
     vectors = items["item_vectors"]
-    drawn = (strength * support_weights(support, theta))[..., None] * F.embedding(support.items, vectors)
+    drawn = (strength * support_weights(support, theta))[..., None] * functional.embedding(support.items, vectors)
     pull = drawn.sum(1)
     user, gain = start, torch.zeros_like(theta["start"])
     for step in range(theta["step_sizes"].shape[0]):

@@ -1,11 +1,13 @@
 """Popularity now against popularity at all times: the inputs of the model's prior."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from meta.dataset import Dataset
 from meta.prior import decayed_counts, popularity, time_grid
+from schemas.errors import DataError
 
 _MAX_BYTES = 64_000_000
 """Of the tabulated prior: what a worker holds in memory for it."""
@@ -27,11 +29,18 @@ class PopularityTable(NamedTuple):
 
 
 def popularity_table(dataset: Dataset, *, taus_days: tuple[float, ...], max_rows: int) -> PopularityTable:
-    """Tabulate on a grid of times, coarse enough that a prior of (T, n_items) float32 takes at most 64 MB."""
+    """Tabulate on a grid of times, coarse enough that a prior of (T, n_items) float32 takes at most 64 MB.
+
+    Only events that count as right answers make an item popular. Raises DataError where there are none.
+    """
+    right = dataset.relevant
+    if not right.any():
+        raise DataError("all interactions are of negative types such as dislike or skip; add some of what users liked")
     affordable = max(1, _MAX_BYTES // (4 * dataset.n_items))
     times = time_grid(dataset, min(max_rows, affordable))
-    share = (popularity(dataset) + 1.0) / (len(dataset.item) + dataset.n_items)
-    recent = np.stack([decayed_counts(dataset, times, tau) for tau in taus_days], axis=1)
+    liked = replace(dataset, item=dataset.item[right], time_ms=dataset.time_ms[right])
+    share = (popularity(liked) + 1.0) / (len(liked.item) + dataset.n_items)
+    recent = np.stack([decayed_counts(liked, times, tau) for tau in taus_days], axis=1)
     smoothed = recent + _PSEUDO_EVENTS * share
     smoothed /= smoothed.sum(axis=2, keepdims=True)
     return PopularityTable(times, np.log(share).astype(np.float32), np.log(smoothed).astype(np.float32))

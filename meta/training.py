@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from meta.baselines import FittedScorer
 from meta.config import TrainingConfig
@@ -23,6 +23,8 @@ from meta.supports import Supports
 from schemas.errors import DataError
 
 _TIES_SEED = 0
+_NO_CANDIDATE = -1e9
+"""Score of a hidden item in the loss; infinity would give NaN for a user who had the whole catalog."""
 
 Progress = Callable[[int, float | None], None]
 """Called after each epoch with its number from 1 on, and the validation measure where it was taken."""
@@ -123,13 +125,14 @@ def _outer_loop(
         for users in np.array_split(rng.permutation(learning.n_users), batches):
             tasks = draw(learning, users, config, rng)
             optimizer.zero_grad()
-            outer_loss(model, priors.at(tasks.supports.now_ms), tasks, config).backward()
+            loss = outer_loss(model, priors.at(tasks.supports.now_ms), tasks, config)
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
         measure = None
         if epoch % config.validate_every == 0 or epoch == config.epochs:
             measure = _validate(model, priors, checks)
-            if measure > best[1]:
+            if measure >= best[1]:
                 best, state = (epoch, measure), copy.deepcopy(model.state_dict())
         if progress is not None:
             progress(epoch, measure)
@@ -151,9 +154,9 @@ def outer_loss(model: Initialization, prior: Tensor, tasks: Episodes, config: Tr
         first_order=config.first_order,
         dropout=config.dropout,
     )
-    scores = F.dropout(adapted.user_vector, config.dropout) @ items["item_vectors"].T + prior
+    scores = functional.dropout(adapted.user_vector, config.dropout) @ items["item_vectors"].T + prior
     targets, hidden = torch.from_numpy(tasks.targets), torch.from_numpy(tasks.hidden)
-    normalizer = torch.logsumexp(scores.masked_fill(hidden, -torch.inf), dim=1)
+    normalizer = torch.logsumexp(scores.masked_fill(hidden, _NO_CANDIDATE), dim=1)
     wanted = targets.to(scores.dtype)
     return ((wanted.sum(1) * normalizer).sum() - (wanted * scores).sum()) / wanted.sum().clamp(min=1.0)
 

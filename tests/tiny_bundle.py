@@ -69,23 +69,12 @@ def write_tiny_bundle(
     drawn = _tensors(np.random.default_rng(seed), n_items, d) | dict(tensors or {})
     theta = {name: value for name, value in drawn.items() if name not in ("item_vectors", "prior")}
     items = {name: drawn[name] for name in ("item_vectors", "prior")}
-    lines = "".join(
-        Item(
-            item_id=f"i{row}",
-            title=f"Item {row}",
-            categories=[CATEGORIES[row % 3]],
-            domain=DOMAINS[row % 2],
-            available=row not in withdrawn,
-        ).model_dump_json()
-        + "\n"
-        for row in range(n_items)
-    )
     files = {
         "adapt.onnx": _adapt_graph(extra_input),
         "score.onnx": _score_graph(),
         "theta.safetensors": save(theta),
         "items.safetensors": save(items),
-        "items.jsonl.gz": gzip.compress(lines.encode(), mtime=0),
+        "items.jsonl.gz": gzip.compress(_item_lines(n_items, withdrawn), mtime=0),
     }
     manifest = Manifest(
         format_version=FORMAT_VERSION,
@@ -121,6 +110,20 @@ def write_manifest(store: Path, manifest: Manifest, *, latest: bool = True, **ch
     if latest:
         pointer = Latest(model=manifest.model, version=manifest.version, digest=sha256(text).hexdigest())
         (store / manifest.model / "latest.json").write_text(pointer.model_dump_json())
+
+
+def _item_lines(n_items: int, withdrawn: tuple[int, ...]) -> bytes:
+    items = (
+        Item(
+            item_id=f"i{row}",
+            title=f"Item {row}",
+            categories=[CATEGORIES[row % 3]],
+            domain=DOMAINS[row % 2],
+            available=row not in withdrawn,
+        )
+        for row in range(n_items)
+    )
+    return "".join(item.model_dump_json() + "\n" for item in items).encode()
 
 
 def _tensors(rng: np.random.Generator, n_items: int, d: int) -> dict[str, np.ndarray]:

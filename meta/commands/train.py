@@ -56,7 +56,7 @@ def train(
         typer.echo(manifest.model_dump_json(include={"model", "version", "measures", "data", "seeds"}))
         return
     for found in measures.values():
-        Console().print(*tables.of_scorers(found))
+        Console().print(tables.of_scorers(found)[0])
     if not measures:
         typer.echo("no validation user has events enough to measure on")
     typer.echo(

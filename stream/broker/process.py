@@ -83,11 +83,11 @@ class BrokerProcess(ABC):
     @property
     def pid(self) -> int | None:
         """Process id of the broker, None while it does not run."""
-        return self._process.pid if self._process else None
+        return self._process.pid if self._process and self._process.poll() is None else None
 
     def start(self) -> None:
         """Start and wait until it answers. Raises BrokerError, after cleaning up, if it cannot."""
-        if self._process:
+        if self.pid is not None:
             return
         atexit.register(self.stop)
         try:

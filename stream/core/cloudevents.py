@@ -14,14 +14,14 @@ class Envelope(NamedTuple):
     time: str | None = None
 
 
-class Malformed(ValueError):  # noqa: N818 - a reason code, not an error for the operator
+class MalformedError(ValueError):
     """The envelope cannot be opened; the message holds nothing of its content."""
 
 
 def open_envelope(headers: Sequence[tuple[str, bytes]], value: bytes) -> Envelope:
     """The message inside of `value`; a record that is no CloudEvent is the message itself.
 
-    Raises Malformed. Source: CloudEvents Kafka protocol binding 1.0, sections 3.2 (binary) and 3.3 (structured).
+    Raises MalformedError. Source: CloudEvents Kafka protocol binding 1.0, sections 3.2 (binary) and 3.3 (structured).
     """
     named = {name.lower(): content for name, content in headers if content is not None}
     if named.get("content-type", b"").lower().startswith(b"application/cloudevents"):
@@ -35,15 +35,15 @@ def _open_structured(value: bytes) -> Envelope:
     try:
         event = orjson.loads(value)
     except orjson.JSONDecodeError:
-        raise Malformed("the CloudEvent is not JSON") from None
+        raise MalformedError("the CloudEvent is not JSON") from None
     if not isinstance(event, dict):
-        raise Malformed("the CloudEvent is not an object")
+        raise MalformedError("the CloudEvent is not an object")
     if not isinstance(event.get("data"), dict):
-        raise Malformed("the CloudEvent has no object as data")
+        raise MalformedError("the CloudEvent has no object as data")
     try:
         data = orjson.dumps(event["data"])
     except orjson.JSONEncodeError:
-        raise Malformed("the data of the CloudEvent is nested too deep") from None
+        raise MalformedError("the data of the CloudEvent is nested too deep") from None
     return Envelope(data, _identifier(event.get("id"), "id"), _string(event.get("time"), "time"))
 
 
@@ -53,18 +53,18 @@ def _text(content: bytes | None, name: str) -> str | None:
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        raise Malformed(f"header {name} is not UTF-8") from None
+        raise MalformedError(f"header {name} is not UTF-8") from None
     return _identifier(text, name) if name == "ce_id" else text
 
 
 def _identifier(value: object, name: str) -> str | None:
     text = _string(value, name)
     if text is not None and not 1 <= len(text) <= 256:
-        raise Malformed(f"{name} of the CloudEvent is empty or over 256 characters")
+        raise MalformedError(f"{name} of the CloudEvent is empty or over 256 characters")
     return text
 
 
 def _string(value: object, name: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    raise Malformed(f"{name} of the CloudEvent is not a text")
+    raise MalformedError(f"{name} of the CloudEvent is not a text")

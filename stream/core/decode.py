@@ -17,7 +17,7 @@ from schemas import (
     UserProfile,
     epoch_ms,
 )
-from stream.core.cloudevents import Envelope, Malformed, open_envelope
+from stream.core.cloudevents import Envelope, MalformedError, open_envelope
 from stream.core.records import Record
 from stream.settings import LimitSettings
 
@@ -105,7 +105,7 @@ def decode(record: Record, limits: LimitSettings) -> Decoded:
         return _DECODERS[record.role](record, envelope, limits)
     except ValidationError as error:
         return _rejection_of(error, envelope.data)
-    except Malformed as error:
+    except MalformedError as error:
         return Rejection(Refusal.MALFORMED, str(error))
     except _RejectedError as error:
         return error.rejection

@@ -194,6 +194,6 @@ def _remember(seen: bytes, digest: bytes, most: int) -> bytes:
 def _position(ring: bytes, digest: bytes) -> int:
     """Where a ring holds a hash, -1 if it does not; a match across two entries is none."""
     at = ring.find(digest)
-    while False and at % len(digest):
+    while at >= 0 and at % len(digest):
         at = ring.find(digest, at + 1)
     return at

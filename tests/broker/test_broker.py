@@ -19,7 +19,7 @@ from stream.broker.process import is_free
 from stream.kafka_client import highwaters, open_admin, open_consumer, open_producer, partition_counts
 from stream.settings import KafkaSettings
 
-KINDS = ["embedded", pytest.param("kafka", marks=pytest.mark.kafka)]
+KINDS = ["embedded", "kafka"]
 
 PARENT = """
 import sys, time
@@ -212,3 +212,13 @@ def test_a_broker_that_was_not_started_has_no_address(kind: BrokerKind) -> None:
         _ = broker.bootstrap_servers
     with pytest.raises(BrokerError, match="was not started"):
         broker.restart()
+
+
+def test_a_broker_that_ended_by_itself_is_started_again() -> None:
+    with open_broker("embedded") as broker:
+        first = broker.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: broker.pid is None)
+        broker.start()
+        assert broker.pid not in (None, first)

@@ -1,5 +1,7 @@
 """The support set: order, bounds, deduplication."""
 
+from hashlib import blake2b
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,6 +9,7 @@ from schemas import Role
 from stream.core.decode import Event
 from stream.core.state import (
     EMPTY,
+    EVENT_ID_HASH_BYTES,
     ITEM_HASH_BYTES,
     Change,
     SupportEvent,
@@ -142,3 +145,11 @@ def test_folding_equals_a_stable_sort_whose_newest_are_kept(events):
         state, _ = apply_event(state, one, offset, config)
         expected = sorted([*expected, one], key=lambda other: other.timestamp_ms)[-5:]
     assert state.support == [SupportEvent(one.item_id, one.event_type, one.value, one.timestamp_ms) for one in expected]
+
+
+def test_bytes_that_match_across_two_entries_of_a_ring_are_no_known_id():
+    digest = blake2b(b"e1", digest_size=EVENT_ID_HASH_BYTES).digest()
+    state = EMPTY._replace(event_ids=b"abc" + digest + b"def")
+    assert apply_event(state, event("a", 10, event_id="e1"), 0, CONFIG)[1] is Change.APPLIED
+    state = EMPTY._replace(event_ids=b"abc" + digest + b"def" + digest)
+    assert apply_event(state, event("a", 10, event_id="e1"), 0, CONFIG)[1] is Change.DUPLICATE
