@@ -1,6 +1,7 @@
 # make setup   a virtual environment with everything, in .venv
 # make demo    the whole loop on this machine
 # make test    the tests; with KAFKA_HOME set they run on Apache Kafka
+# make test-recovery   only the replay under kill -9; FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set its size
 # make check   everything that CI runs
 # make clean   what the targets above have made
 
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test test-recovery check clean
 
 setup: $(STAMP)
 
@@ -27,6 +28,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/pytest
+
+test-recovery: $(STAMP)
+	@$(BIN)/pytest tests/recovery
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -15,13 +15,13 @@ from tiny_bundle import write_tiny_bundle
 
 from schemas import Role, topic_name
 from stream.broker import Broker
-from stream.cli.event_file import FileEvent
-from stream.cli.outbox import Position, open_outbox
-from stream.cli.topics import create_topics
+from stream.clients.connect import open_consumer
+from stream.clients.event_file import FileEvent
+from stream.clients.outbox import Position, open_outbox
+from stream.clients.provision import create_topics
 from stream.core.records import Record
 from stream.core.step import Step
 from stream.engine.bundle import load_bundle
-from stream.kafka_client import open_consumer
 from stream.settings import Settings
 from stream.shell.failstop import EXIT_FAILED
 from stream.topics import changelog_topic

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from meta.modes import Mode
 from schemas.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from meta.scorer import Scorer
 
 
 def evaluate(
@@ -58,7 +61,7 @@ def _bundle(
     held_out = dataset.load(interactions, items, users, like=like, item_ids=rows)
     train = dataset.load(train_interactions, items, users, like=like, item_ids=rows)
     splits.refuse_overlap(train.user_ids, held_out.user_ids)
-    scorers = [bundle, protocol.Unadapted(bundle, "unadapted start"), *baselines.fit_all(train)]
+    scorers: list["Scorer"] = [bundle, protocol.Unadapted(bundle, "unadapted start"), *baselines.fit_all(train)]
     found = protocol.evaluate(scorers, held_out, mode=mode, reference=baselines.RECENCY, seed=seed)
     return {"model": like.model, "version": like.version, "dropped_events": held_out.dropped, **found}
 

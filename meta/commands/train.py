@@ -29,12 +29,14 @@ def train(
 
     from rich.console import Console
 
-    from meta import bundle, tables
+    from meta import bundle, store, tables
     from meta.config import read_config
     from meta.dataset import load
 
     console = Console(stderr=True)
     recipe = read_config(config)
+    # A wrong store or name should end the command now, not after the training.
+    store.read_latest(store.open_store(model_store), model)
     with console.status("reading"):
         dataset = load(interactions, items, users)
     trained = _train(console, dataset, recipe, seed=seed)

@@ -12,8 +12,8 @@ from schemas import Role, topic_name
 from schemas.errors import BrokerError, BundleError, ConfigurationError
 from stream.broker.apache_kafka import find_java, find_kafka, kafka_version
 from stream.broker.embedded import find_tansu
-from stream.cli.topics import PlannedTopic, plan_topics
-from stream.kafka_client import open_admin, partition_counts
+from stream.clients.connect import open_admin, partition_counts
+from stream.clients.provision import PlannedTopic, plan_topics
 from stream.settings import ModelSettings, Settings
 
 _NEEDED = ("faust-streaming", "aiokafka", "kafka-python", "onnxruntime", "numpy", "pydantic")

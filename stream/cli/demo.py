@@ -17,6 +17,10 @@ def demo(
     bootstrap_servers: BootstrapServers = None,
 ) -> None:
     """Show the whole loop on one machine: broker, training, worker, replay, lists before and after, measures."""
+    import signal
+
     from stream.demo.scenario import run_demo
 
+    # SIGTERM takes the way of Ctrl-C, on which everything is cleaned up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     run_demo(data, bootstrap_servers=bootstrap_servers, partitions=partitions, users_shown=users, seed=seed)

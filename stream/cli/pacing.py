@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from time import monotonic
 
-from stream.cli.event_file import FileEvent
+from stream.clients.event_file import FileEvent
 
 # Some milliseconds of work, so that Ctrl-C and the live rate stay responsive.
 _CHUNK = 5_000

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from schemas import Recommendation
-from stream.cli.arrivals import open_lists, parse_list
-from stream.cli.event_file import read_titles
 from stream.cli.options import BootstrapServers, TopicPrefix, load_settings
-from stream.kafka_client import broker_errors
+from stream.clients.arrivals import open_lists, parse_list
+from stream.clients.connect import broker_errors
+from stream.clients.event_file import read_titles
 from stream.settings import KafkaSettings
 
 _POLL_MS = 200

@@ -28,9 +28,9 @@ def worker(
 ) -> None:
     """Consume events, adapt, publish lists; run as many as there are partitions, at most."""
     from schemas import Role, topic_name
+    from stream.clients.connect import open_admin, partition_counts
     from stream.core.step import Step
     from stream.engine.bundle import load_bundle
-    from stream.kafka_client import open_admin, partition_counts
     from stream.shell.preflight import require_topics
     from stream.shell.worker import serve
 

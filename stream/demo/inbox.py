@@ -10,7 +10,7 @@ import orjson
 
 from schemas import Recommendation
 from schemas.errors import FewstepError
-from stream.kafka_client import open_consumer
+from stream.clients.connect import open_consumer
 from stream.settings import KafkaSettings
 
 POLL_MS = 100

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from time import monotonic
 
 from schemas import RecommendationRequest, Role, UserProfile, topic_name
-from stream.cli.event_file import FileEvent, in_rounds
-from stream.cli.outbox import Position, open_outbox
+from stream.clients.event_file import FileEvent, in_rounds
+from stream.clients.outbox import Position, open_outbox
 from stream.demo.inbox import Inbox
 from stream.settings import KafkaSettings
 

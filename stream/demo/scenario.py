@@ -17,8 +17,8 @@ from rich.table import Table
 from schemas import Role, UserProfile, topic_name
 from schemas.errors import DataError, FewstepError
 from stream.broker.choose import open_broker
-from stream.cli.event_file import FileEvent, read_events, read_titles
-from stream.cli.topics import create_topics, delete_topics
+from stream.clients.event_file import FileEvent, read_events, read_titles
+from stream.clients.provision import create_topics, delete_topics
 from stream.demo.children import SupervisedWorker, run
 from stream.demo.inbox import Inbox
 from stream.demo.phases import ROUNDS, START_LENGTH, Stage, first_events, introduce, remaining_events

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas import Recommendation, RecommendedItem
-from stream.cli.event_file import FileEvent
+from stream.clients.event_file import FileEvent
 
 SHOWN = 5
 

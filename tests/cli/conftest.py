@@ -10,7 +10,7 @@ import pytest
 from command_line import Run
 
 from stream.broker import Broker
-from stream.cli.topics import create_topics
+from stream.clients.provision import create_topics
 from stream.settings import Settings
 
 

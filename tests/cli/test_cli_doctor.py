@@ -8,8 +8,8 @@ import pytest
 from command_line import Run
 from tiny_bundle import write_tiny_bundle
 
-from stream.cli.topics import PlannedTopic, plan_topics
-from stream.kafka_client import open_admin
+from stream.clients.connect import open_admin
+from stream.clients.provision import PlannedTopic, plan_topics
 from stream.settings import Settings
 
 

@@ -13,7 +13,7 @@ from command_line import Run, make_list
 from kafka.partitioner import murmur2
 
 from schemas import Role, topic_name
-from stream.kafka_client import open_consumer, open_producer
+from stream.clients.connect import open_consumer, open_producer
 from stream.settings import Settings
 
 USERS = 40

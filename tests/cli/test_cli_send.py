@@ -8,7 +8,7 @@ from command_line import Run
 from kafka.partitioner import murmur2
 
 from schemas import InteractionEvent, Role, topic_name
-from stream.kafka_client import open_consumer
+from stream.clients.connect import open_consumer
 from stream.settings import Settings
 
 

@@ -5,8 +5,8 @@ import json
 from command_line import Run
 
 from stream.broker import Broker
-from stream.cli.topics import plan_topics
-from stream.kafka_client import open_admin, partition_counts
+from stream.clients.connect import open_admin, partition_counts
+from stream.clients.provision import plan_topics
 from stream.settings import Settings
 
 ROLES = ["interactions", "requests", "users", "items", "models", "recommendations", "dead-letters"]

@@ -10,7 +10,7 @@ import pytest
 from command_line import Run, make_list
 
 from schemas import Recommendation, Role, topic_name
-from stream.kafka_client import open_producer
+from stream.clients.connect import open_producer
 from stream.settings import Settings
 
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from stream.cli.event_file import FileEvent
 from stream.cli.pacing import chunks_when_due, due_times
+from stream.clients.event_file import FileEvent
 
 
 def events(*times: int | None) -> list[FileEvent]:

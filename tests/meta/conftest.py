@@ -1,10 +1,14 @@
 import json
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from meta import corpus, movielens, splits, synthetic
+from meta import bundle, corpus, movielens, splits, synthetic
+from meta.config import TrainingConfig
+from meta.dataset import load
+from meta.training import train
 
 EPOCH_MS = 1_700_000_000_000
 WriteLines = Callable[[str, Iterable[object]], Path]
@@ -54,3 +58,24 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids = [str(user.user_id) for user in world.users]
     corpus.write(world, out, held_out=splits.hold_out(ids, 2, seed=0))
     return out
+
+
+@pytest.fixture(scope="session")
+def model_store(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with model `small`, version `v1`, trained for a moment on the synthetic world; not to be written to."""
+    store = tmp_path_factory.mktemp("store")
+    dataset = load(made_up / "interactions.jsonl", made_up / "items.jsonl", made_up / "users.jsonl")
+    config = TrainingConfig(d=8, epochs=2, validate_every=1)
+    bundle.write_bundle(
+        str(store),
+        "small",
+        trained=train(dataset, config, seed=0),
+        dataset=dataset,
+        config=config,
+        seed=0,
+        measures={},
+        data=bundle.describe_data(dataset),
+        created=datetime(2026, 1, 31, 12, tzinfo=UTC),
+        version="v1",
+    )
+    return store

@@ -14,7 +14,7 @@ import pytest
 from deployment import Deployment, without_clock
 
 from stream.broker import Broker
-from stream.cli.event_file import FileEvent
+from stream.clients.event_file import FileEvent
 from stream.core.codec import decode_row
 
 EVENTS = int(os.environ.get("FEWSTEP_TEST_EVENTS", "20000"))

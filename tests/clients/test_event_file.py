@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import DataError
-from stream.cli.event_file import FileEvent, in_rounds, read_events, read_titles
+from stream.clients.event_file import FileEvent, in_rounds, read_events, read_titles
 
 LINE = '{"user_id": 7, "item_id": "i", "event_type": "view", "timestamp": 1700000000000}'
 

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from schemas import Recommendation, Role, topic_name
 from schemas.errors import BrokerError, DataError
-from stream.cli.outbox import Position
-from stream.kafka_client import broker_errors, open_consumer
+from stream.clients.connect import broker_errors, open_consumer
+from stream.clients.outbox import Position
 from stream.settings import KafkaSettings
 
 # A worker that starts up or rebalances is silent for up to 12 s.

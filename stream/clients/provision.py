@@ -1,0 +1,78 @@
+"""The topics that fewstep works with: planned, created, deleted."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from schemas import TOPICS, topic_name
+from schemas.errors import BrokerError
+from stream.clients.connect import open_admin, partition_counts
+from stream.settings import KafkaSettings, Settings
+from stream.topics import changelog_topic
+
+
+class PlannedTopic(NamedTuple):
+    """A topic as it should be."""
+
+    name: str
+    partitions: int
+    cleanup: str
+    co_partitioned: bool
+
+
+def plan_topics(settings: Settings, partitions: int) -> list[PlannedTopic]:
+    """All topics by role and the worker's changelog; those that are not co-partitioned have one partition."""
+    planned = [
+        PlannedTopic(
+            topic_name(role, settings.kafka.topic_prefix),
+            partitions if spec.co_partitioned else 1,
+            spec.cleanup,
+            spec.co_partitioned,
+        )
+        for role, spec in TOPICS.items()
+    ]
+    return [*planned, PlannedTopic(changelog_topic(settings.worker.app_id), partitions, "compact", True)]
+
+
+def create_topics(settings: Settings, *, partitions: int, replication_factor: int) -> dict[str, str]:
+    """Create what is missing; gives `created` or `exists` per topic.
+
+    Raises BrokerError, before anything is created, if a co-partitioned topic exists with another partition count.
+    """
+    planned = plan_topics(settings, partitions)
+    with open_admin(settings.kafka) as admin:
+        existing = partition_counts(admin)
+        for topic in planned:
+            if topic.name in existing:
+                _require_count(topic, existing[topic.name], settings.kafka)
+        missing = [topic for topic in planned if topic.name not in existing]
+        if missing:
+            _create(admin, missing, replication_factor)
+    return {topic.name: "exists" if topic.name in existing else "created" for topic in planned}
+
+
+def delete_topics(settings: Settings, names: Sequence[str]) -> None:
+    """Delete topics with all their records. Raises BrokerError if Kafka fails."""
+    with open_admin(settings.kafka) as admin:
+        admin.delete_topics(list(names))
+
+
+def _require_count(topic: PlannedTopic, count: int, kafka: KafkaSettings) -> None:
+    if topic.co_partitioned and count != topic.partitions:
+        raise BrokerError(
+            f"topic {topic.name} at {kafka.bootstrap_servers} has {count} partitions, not {topic.partitions}: "
+            f"pass --partitions {count}, or delete the topic or choose another --topic-prefix or --app-id"
+        )
+
+
+def _create(admin: Any, missing: list[PlannedTopic], replication_factor: int) -> None:
+    admin.create_topics(
+        {
+            topic.name: {
+                "num_partitions": topic.partitions,
+                "replication_factor": replication_factor,
+                "configs": {"cleanup.policy": topic.cleanup},
+            }
+            for topic in missing
+        },
+        wait_for_metadata=True,
+    )

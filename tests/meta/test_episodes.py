@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from meta.config import TrainingConfig
+from meta.dataset import load
+from meta.episodes import draw, episodes
+
+
+@pytest.fixture
+def dataset(write_lines, event):
+    rows = [event("short", item, day) for day, item in enumerate(["a", "b", "a", "c"])]
+    rows += [event("long", f"i{number}", number) for number in range(40)]
+    rows += [event("picky", item, day, kind=kind) for day, (item, kind) in enumerate([("a", "view"), ("b", "skip")])]
+    items = [{"item_id": name} for name in ["a", "b", "c", *(f"i{number}" for number in range(40))]]
+    return load(write_lines("e.jsonl", rows), write_lines("i.jsonl", items))
+
+
+def one(dataset, user, k, begin):
+    return episodes(dataset, np.array([user]), np.array([k]), query_begin=np.array([begin]))
+
+
+def test_the_query_set_is_what_comes_later_and_is_new(dataset):
+    task = one(dataset, 0, 1, 1)
+    assert task.supports.support_items[0].tolist() == [0]
+    assert np.flatnonzero(task.hidden[0]).tolist() == [0]
+    assert np.flatnonzero(task.targets[0]).tolist() == [1, 2]
+
+
+def test_what_lies_between_support_and_query_is_hidden_and_unseen(dataset):
+    task = one(dataset, 1, 3, 20)
+    assert task.supports.support_mask.sum() == 3
+    assert task.hidden[0].sum() == 20
+    assert np.flatnonzero(task.targets[0]).tolist() == list(range(23, 43))
+    assert task.supports.now_ms[0] == dataset.time_ms[dataset.starts[1] + 2]
+
+
+def test_a_skip_is_no_right_answer(dataset):
+    task = one(dataset, 2, 0, 0)
+    assert np.flatnonzero(task.targets[0]).tolist() == [0]
+
+
+def test_drawn_tasks_always_have_later_events_and_hide_all_before_them(dataset):
+    rng, config = np.random.default_rng(0), TrainingConfig()
+    begins = set()
+    for _ in range(200):
+        task = draw(dataset, np.array([0, 1]), config, rng)
+        assert task.targets.any(axis=1).all()
+        assert not (task.hidden & task.targets).any()
+        supported = task.supports.support_mask.sum(1)
+        assert (supported <= [3, 32]).all()
+        begins.add((supported[1], task.hidden[1].sum()))
+    sizes = {0, 1, 2, 3, 5, 10, 20}
+    assert begins == {(k, k) for k in sizes | {32}} | {(k, 20) for k in sizes}
