@@ -16,12 +16,13 @@ from stream.shell.failstop import EXIT_FAILED
 STOP_WITHIN_S = 10.0
 
 
-def run(arguments: Sequence[str]) -> str:
+def run(arguments: Sequence[str], *, home: Path) -> str:
     """Run `fewstep ARGUMENTS` in the foreground; its progress goes to our stderr, its output is given back.
 
-    Raises FewstepError if it fails; what went wrong it has already said.
+    What it leaves in the folder for temporary files, it leaves in `home`. Raises FewstepError if it fails; what went
+    wrong it has already said.
     """
-    done = subprocess.run(_command(arguments), stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(_command(arguments), stdout=subprocess.PIPE, text=True, check=False, env=_environment(home))
     if done.returncode == -signal.SIGINT or done.returncode == 128 + signal.SIGINT:
         raise KeyboardInterrupt
     if done.returncode != 0:
@@ -75,6 +76,7 @@ class SupervisedWorker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env=_environment(self._log.parent),
                 start_new_session=True,  # Ctrl-C reaches the demo alone, which then ends it in good order
             )
 
@@ -93,3 +95,8 @@ class SupervisedWorker:
 
 def _command(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "stream", *arguments]
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Ours, but libraries that cache in the folder for temporary files do it in `home`, which is deleted in the end."""
+    return {**os.environ, "TMPDIR": str(home)}

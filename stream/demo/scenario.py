@@ -82,7 +82,10 @@ def _data(console: Console, data: str, home: Path, seed: int) -> Files:
     folder = Path(data)
     if data in GENERATED:
         folder = home / "data"
-        run(["data", data, "--out", str(folder), "--hold-out", HELD_OUT_TENTHS, "--seed", str(seed), "--json"])
+        run(
+            ["data", data, "--out", str(folder), "--hold-out", HELD_OUT_TENTHS, "--seed", str(seed), "--json"],
+            home=home,
+        )
     files = Files(
         folder / "interactions.jsonl", folder / "held-out.jsonl", folder / "items.jsonl", folder / "users.jsonl"
     )
@@ -112,7 +115,7 @@ def _train(console: Console, files: Files, home: Path, seed: int) -> None:
         home / "models",
     ]
     profiles = ["--users", files.users] if files.users else []
-    run([str(part) for part in (*arguments, *profiles, "--model", MODEL, "--seed", seed, "--json")])
+    run([str(part) for part in (*arguments, *profiles, "--model", MODEL, "--seed", seed, "--json")], home=home)
     console.print(f"           done in {monotonic() - began:.0f} s: adapt.onnx, score.onnx, tensors in the model store")
 
 
@@ -169,7 +172,7 @@ def _measures(console: Console, capture: Path, files: Files, seed: int) -> None:
     """What the lists on the topic were worth against what these users did next."""
     arguments = ["evaluate", "--lists", capture, "--interactions", files.held_out]
     more = ["--train-interactions", files.interactions, "--items", files.items, "--max-support", ROUNDS, "--seed", seed]
-    found = json.loads(run([str(part) for part in (*arguments, *more, "--json")]))
+    found = json.loads(run([str(part) for part in (*arguments, *more, "--json")], home=capture.parent))
     for measure, title in (("ndcg", "nDCG@10"), ("hit_rate", "HR@10")):
         console.print(_measure_table(found, measure, title))
     console.print(

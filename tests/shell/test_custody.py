@@ -53,7 +53,11 @@ def with_consumer(tmp_path: Path, body: Callable[[WorkerApp, BatchConsumer], Cor
         settings = Settings.load(worker={"app_id": "t"}, state={"store": "memory", "data_dir": tmp_path})
         app = create_app(settings, lambda *_, clock_ms: Outcome(), partitions=4, dead_letter_partitions=1)
         consumer: Any = app.consumer
-        await body(app, consumer)
+        loop_of_thread = consumer._thread.thread_loop  # made for a thread that these tests do not start
+        try:
+            await body(app, consumer)
+        finally:
+            loop_of_thread.close()
 
     asyncio.run(main())
 
