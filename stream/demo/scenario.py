@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import Any
 from uuid import uuid4
 
 from rich.console import Console
@@ -27,6 +28,8 @@ from stream.settings import Settings
 
 MODEL = "demo"
 HELD_OUT_TENTHS = "2"
+SHORT = {"unadapted start": "start", "popularity with recency": "popular"}
+"""Arms of the comparison in table headings."""
 GENERATED = ("movielens-100k", "synthetic")
 
 
@@ -175,30 +178,45 @@ def _measures(console: Console, capture: Path, files: Files, seed: int) -> None:
     found = json.loads(run([str(part) for part in (*arguments, *more, "--json")], home=capture.parent))
     for measure, title in (("ndcg", "nDCG@10"), ("hit_rate", "HR@10")):
         console.print(_measure_table(found, measure, title))
+    console.print(f"[bold]{_verdict(found)}[/]", highlight=False)
     console.print(
-        f"Measured from {found['n_messages']:,} messages on the recommendations topic. Unadapted start: these users' "
-        f"own lists of {START_LENGTH} before their first event, less what they then touched."
+        f"Measured from {found['n_messages']:,} messages on the recommendations topic. start: the unadapted "
+        f"start, these users' own lists of {START_LENGTH} before their first event, less what they then touched. "
+        "popular: popularity with recency of the training users' events, at each user's time.",
+        highlight=False,
     )
 
 
-def _measure_table(found: dict[str, object], measure: str, title: str) -> Table:
-    table = Table(title=f"{title} against what these users did next", title_justify="left")
-    rows: dict[str, dict[str, dict[str, dict[str, float]]]] = {**found["by_k"], "all": found["pooled"]}  # type: ignore[dict-item]
-    names = [name for name in rows["all"][measure] if " minus " not in name]
-    for column in ("events", "users", *names):
-        table.add_column(column, justify="right")
-    for name in names[1:]:
-        table.add_column(f"{names[0]} minus {name} (95 % interval)", justify="right")
+def _measure_table(found: dict[str, Any], measure: str, title: str) -> Table:
+    """One row per number of events, one for all; the arms, and the first one minus each other, with 95 % intervals."""
+    rows = {**found["by_k"], "all": found["pooled"]}
+    arms = [name for name in found["pooled"][measure] if " minus " not in name]
+    n_users = found["pooled"][measure][arms[0]]["n_users"]
+    table = Table(title=f"{title} against what these {n_users} users did next", title_justify="left")
+    for column in ("events", *(SHORT.get(arm, arm) for arm in arms)):
+        table.add_column(column, justify="right", no_wrap=True)
+    for arm in arms[1:]:
+        table.add_column(f"minus {SHORT.get(arm, arm)} (95 %)", justify="right", no_wrap=True)
     for k, measures in rows.items():
         cells = measures[measure]
-        differences = [cells[f"{names[0]} minus {name}"] for name in names[1:]]
+        differences = [cells[f"{arms[0]} minus {arm}"] for arm in arms[1:]]
         table.add_row(
             k,
-            f"{cells[names[0]]['n_users']:.0f}",
-            *(f"{cells[name]['mean']:.3f}" for name in names),
-            *(f"{d['mean']:+.3f} \\[{d['low']:+.3f}, {d['high']:+.3f}]" for d in differences),
+            *(f"{cells[arm]['mean']:.3f}" for arm in arms),
+            *(f"{one['mean']:+.3f} \\[{one['low']:+.3f} {one['high']:+.3f}]" for one in differences),
         )
     return table
+
+
+def _verdict(found: dict[str, Any]) -> str:
+    """What the pooled nDCG says, in words that the figures bear out."""
+    difference = found["pooled"]["ndcg"]["adapted minus popularity with recency"]
+    low, high = difference["low"], difference["high"]
+    said = "beat" if low > 0 else "lose to" if high < 0 else "are not told apart from"
+    return (
+        f"After 1 to {ROUNDS} events the lists {said} popularity with recency: nDCG@10 {difference['mean']:+.3f}, "
+        f"95 % interval {low:+.3f} to {high:+.3f}, paired by user."
+    )
 
 
 def _lines(path: Path) -> int:
