@@ -61,7 +61,7 @@ def _bundle(
     held_out = dataset.load(interactions, items, users, like=like, item_ids=rows)
     train = dataset.load(train_interactions, items, users, like=like, item_ids=rows)
     splits.refuse_overlap(train.user_ids, held_out.user_ids)
-    scorers: list["Scorer"] = [bundle, protocol.Unadapted(bundle, "unadapted start"), *baselines.fit_all(train)]
+    scorers: list[Scorer] = [bundle, protocol.Unadapted(bundle, "unadapted start"), *baselines.fit_all(train)]
     found = protocol.evaluate(scorers, held_out, mode=mode, reference=baselines.RECENCY, seed=seed)
     return {"model": like.model, "version": like.version, "dropped_events": held_out.dropped, **found}
 
