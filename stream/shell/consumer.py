@@ -204,8 +204,8 @@ class BatchConsumer(driver.Consumer):
             expected = self.applied.get(TP(part.topic, part.partition))
             if part.start != expected:
                 raise CustodyError(
-                    f"{part.topic} {part.partition}: read from offset {part.start}, expected {expected}; "
-                    "restart to continue from the committed offset"
+                    f"{part.topic} {part.partition}: read from offset {part.start}, expected {expected}; a restart "
+                    "continues from the committed offset; if the topic was recreated, start with another --app-id"
                 )
 
     def mark_applied(self, poll: Poll) -> None:
