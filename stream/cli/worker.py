@@ -54,6 +54,10 @@ def worker(
 
 
 def _set_log_levels(verbose: bool) -> None:
+    from stream.shell.quiet import OncePerInterval
+
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(OncePerInterval())
     if verbose:
         for name in ("fewstep", "faust", "mode", "aiokafka", "stream"):
             logging.getLogger(name).setLevel(logging.DEBUG if name == "fewstep" else logging.INFO)
