@@ -3,6 +3,7 @@
 Flag > environment (`FEWSTEP_` prefix, `__` between levels) > `fewstep.toml` in the working directory > default.
 """
 
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -81,7 +83,6 @@ class WorkerSettings(_Section):
     stall_timeout_s: Annotated[
         float, Field(gt=0, description="No progress with records waiting for this long ends the process")
     ] = 120.0
-    web_port: Annotated[int | None, Field(ge=0, le=65535, description="Live and ready pages; none if absent")] = None
 
 
 class Settings(BaseSettings):
@@ -92,7 +93,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         toml_file="fewstep.toml",
         frozen=True,
-        extra="ignore",
+        extra="forbid",
     )
 
     kafka: KafkaSettings = KafkaSettings()
@@ -127,6 +128,10 @@ class Settings(BaseSettings):
         }
         try:
             return cls(**given)  # type: ignore[arg-type]
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(f"fewstep.toml is no TOML: {error}; correct the file") from None
+        except SettingsError as error:  # a list or an object in the environment is written as JSON
+            raise ConfigurationError(f"{error} of FEWSTEP_*: write it as JSON") from None
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])

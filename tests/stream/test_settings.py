@@ -1,0 +1,79 @@
+"""Flag over environment over file over default; what is wrong is named with its remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import ConfigurationError
+from stream.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_each_source_gives_way_to_the_one_above_it(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().kafka.topic_prefix == "fewstep-"
+    (elsewhere / "fewstep.toml").write_text('[kafka]\ntopic_prefix = "file-"\nsession_timeout_s = 7\n')
+    assert Settings.load().kafka.topic_prefix == "file-"
+    monkeypatch.setenv("FEWSTEP_KAFKA__TOPIC_PREFIX", "env-")
+    assert Settings.load().kafka.topic_prefix == "env-"
+    settings = Settings.load(kafka={"topic_prefix": "flag-", "bootstrap_servers": None})
+    assert (settings.kafka.topic_prefix, settings.kafka.session_timeout_s) == ("flag-", 7.0)
+
+
+def test_event_types_are_declared_as_a_json_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEWSTEP_LIMITS__EVENT_TYPES", '["view", "listen"]')
+    assert Settings.load().limits.event_types == ("view", "listen")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "setting"),
+    [
+        ("FEWSTEP_STATE__WINDOW", "many", "state.window"),
+        ("FEWSTEP_STATE__STORE", "redis", "state.store"),
+        ("FEWSTEP_WORKER__APP_ID", "a b", "worker.app_id"),
+    ],
+)
+def test_a_wrong_value_names_the_setting_and_the_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, setting: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=rf"{setting} is '{value}'.*{variable} or fewstep.toml"):
+        Settings.load()
+
+
+def test_an_unknown_setting_of_a_section_is_refused(elsewhere: Path) -> None:
+    (elsewhere / "fewstep.toml").write_text("[state]\nwindows = 5\n")
+    with pytest.raises(ConfigurationError, match=r"state\.windows"):
+        Settings.load()
+
+
+def test_a_file_that_is_no_toml_is_named(elsewhere: Path) -> None:
+    (elsewhere / "fewstep.toml").write_text("state = [")
+    with pytest.raises(ConfigurationError, match=r"fewstep\.toml"):
+        Settings.load()
+
+
+def test_an_unknown_section_of_the_file_is_refused(elsewhere: Path) -> None:
+    (elsewhere / "fewstep.toml").write_text("[kafak]\ntopic_prefix = 'x-'\n")
+    with pytest.raises(ConfigurationError, match="kafak"):
+        Settings.load()
+
+
+def test_a_list_in_the_environment_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEWSTEP_LIMITS__EVENT_TYPES", "view,listen")
+    with pytest.raises(ConfigurationError, match=r"limits.*JSON"):
+        Settings.load()
+
+
+def test_other_variables_with_the_prefix_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEWSTEP_CACHE_DIR", "/somewhere")
+    assert Settings.load().model.name == "default"
+
+
+def test_no_section_can_be_changed_after_loading() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings.load().state.window = 5  # type: ignore[misc]
