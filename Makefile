@@ -2,6 +2,7 @@
 # make demo    the whole loop on this machine
 # make test    the tests; with KAFKA_HOME set they run on Apache Kafka
 # make test-recovery   only the replay under kill -9; FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set its size
+# make benchmark-quality   the learner beside baselines on MovieLens-100K, some minutes
 # make check   everything that CI runs
 # make clean   what the targets above have made
 
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-recovery check clean
+.PHONY: setup demo test test-recovery benchmark-quality check clean
 
 setup: $(STAMP)
 
@@ -31,6 +32,9 @@ test: $(STAMP)
 
 test-recovery: $(STAMP)
 	@$(BIN)/pytest tests/recovery
+
+benchmark-quality: $(STAMP)
+	@$(BIN)/python -m meta.benchmark
 
 check: $(STAMP)
 	$(BIN)/ruff check .

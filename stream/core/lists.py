@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from stream.core.adapter import Adapter, Floats
@@ -14,6 +15,8 @@ from stream.core.ranking import HIDDEN, best_rows
 from stream.core.render import render
 from stream.core.state import ITEM_HASH_BYTES
 
+MOST_BYTES = 900_000
+"""Of one list: below what brokers take by default, with room for key and headers."""
 MOST_USERS = 512
 """Users of one graph run."""
 _MOST_SCORES = 2**22
@@ -78,7 +81,19 @@ def _make_chunk(
         manifest=adapter.manifest,
         generated_at=generated_at,
     )
-    return lists, int(broken.sum())
+    return [fitted(one) for one in lists], int(broken.sum())
+
+
+def fitted(value: bytes, most_bytes: int = MOST_BYTES) -> bytes:
+    """The list as it is if it fits into a Kafka message; else without reasons, if need be without its last items."""
+    if len(value) <= most_bytes:
+        return value
+    found = orjson.loads(value)
+    for item in found["items"]:
+        item["reasons"] = []
+    while len(shortened := orjson.dumps(found)) > most_bytes:
+        found["items"] = found["items"][: len(found["items"]) * 9 // 10]
+    return shortened
 
 
 def _score(adapter: Adapter, batch: Batch) -> tuple[Floats, Floats, NDArray[np.bool_]]:

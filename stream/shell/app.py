@@ -102,8 +102,10 @@ def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics) -> None:
         try:
             async for poll in stream:
                 await apply(poll, custody=app.consumer)
-        except (CustodyError, FewstepError) as error:
+        except CustodyError as error:
             fail_stop(str(error), error)
+        except FewstepError as error:  # the operator has to act first, a restart alone would end here again
+            fail_stop(str(error), error, exit_code=error.exit_code)
         except Exception as error:  # noqa: BLE001 - whatever it is, going on could lose events
             fail_stop(f"a poll could not be applied: {type(error).__name__}: {error}", error)
 

@@ -12,6 +12,7 @@ from tiny_bundle import DAY_ZERO
 from schemas import Recommendation, Role
 from schemas.errors import StateError
 from stream.core.codec import decode_row
+from stream.core.lists import fitted
 from stream.core.records import Outcome, Record
 from stream.core.step import COUNTERS, Step
 from stream.settings import ListSettings, Settings, StateSettings
@@ -324,3 +325,20 @@ def test_a_list_is_the_same_to_the_last_bit_whoever_shares_the_batch(bundle, oth
 
     names = [b"u%d" % user for user in range(others)]
     assert poll(names)[b"ann"] == poll([])[b"ann"]
+
+
+def test_a_list_that_no_kafka_message_would_hold_loses_its_reasons_then_its_last_items(polls):
+    outcome = polls.run(polls.event("ann", "i1"), polls.record(Role.REQUESTS, "ann", {"n": 30}))
+    value = outcome.recommendations[-1].value
+    whole = Recommendation.model_validate_json(value)
+    assert any(item.reasons for item in whole.items)
+    assert fitted(value, len(value)) == value
+
+    bare = Recommendation.model_validate_json(fitted(value, len(value) - 1))
+    assert items_of(bare) == items_of(whole)
+    assert all(item.reasons == [] for item in bare.items)
+    shorter = fitted(value, 700)
+    assert len(shorter) <= 700
+    kept = items_of(Recommendation.model_validate_json(shorter))
+    assert kept == items_of(whole)[: len(kept)]
+    assert kept
