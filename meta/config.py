@@ -14,7 +14,7 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    d: Annotated[int, Field(ge=1, le=512, description="Latent dimensions")] = 16
+    d: Annotated[int, Field(ge=1, le=512, description="Latent dimensions")] = 32
     inner_steps: Annotated[int, Field(ge=0, le=20, description="Gradient steps per adaptation; 0 is the control")] = 3
     first_order: Annotated[bool, Field(description="Do not differentiate through the inner gradient")] = False
     positions: Annotated[int, Field(ge=1, le=1000, description="Recent events with an attention logit each")] = 32
@@ -35,7 +35,14 @@ class TrainingConfig(BaseModel):
     epochs: Annotated[int, Field(ge=1)] = 80
     batch_users: Annotated[int, Field(ge=1, description="Tasks of one outer step")] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
-    weight_decay: Annotated[float, Field(ge=0, description="On item and content embeddings only")] = 1.0
+    inner_rate_factor: Annotated[
+        float, Field(gt=0, description="Learning rate of what shapes the steps and the pooling, over learning_rate")
+    ] = 5.0
+    weight_decay: Annotated[float, Field(ge=0, description="On item and content embeddings")] = 3.0
+    user_weight_decay: Annotated[float, Field(ge=0, description="On the weights of the user features")] = 1.0
+    apart_share: Annotated[
+        float, Field(ge=0, le=1, description="Share of the loss in which query items do not compete with each other")
+    ] = 0.2
     dropout: Annotated[float, Field(ge=0, lt=1, description="On support vectors and on the user vector")] = 0.5
     validation_share: Annotated[
         float, Field(gt=0, lt=1, description="Share of the users kept for early stopping and for the measures")

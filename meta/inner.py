@@ -15,6 +15,13 @@ The only part of u that a single event enters linearly and apart from the others
 
 so that u = common + sum_s V_s at every step, where common collects the start without events and the expectation terms.
 V_s - V_s(0) is (k/5)^rho w_s q_s times a vector of d numbers that no event enters, which is how it is computed here.
+
+In the end the whole way from the start without events, u_0, is scaled by t = k^2 / (k^2 + 1), and each V_s with it:
+
+    u <- u_0 + t (u - u_0)
+
+At k = 1 that is half the way: one event tells less about what comes later than the outer loss, in which users with
+many events weigh more, would have it.
 """
 
 from typing import NamedTuple
@@ -120,4 +127,6 @@ def adapt(
         gradient = strength * expected - pull + decay * (user - start)
         user = user - rate * (gradient.detach() if first_order else gradient)
         gain = gain + rate - rate * decay * gain
-    return Adapted(user, parts + gain * drawn)
+    common_start, squared = start - parts.sum(1), (count * count).clamp(min=1.0)
+    trust = squared / (squared + 1.0)
+    return Adapted(common_start + trust * (user - common_start), trust[..., None] * (parts + gain * drawn))

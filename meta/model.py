@@ -48,8 +48,20 @@ class Initialization(nn.Module):
         self.support_power = nn.Parameter(torch.tensor([0.5]))
 
     def embeddings(self) -> list[nn.Parameter]:
-        """The parameters that weight decay acts on."""
+        """The parameters of the item vectors and keys."""
         return [self.free_vectors, self.free_keys, self.content_vectors, self.content_keys]
+
+    def inner_parameters(self) -> list[nn.Parameter]:
+        """The few numbers that shape the steps and the pooling; they start far from where they end."""
+        return [
+            self.position_logits,
+            self.kind_logits,
+            self.log_saturation,
+            self.log_kind_weights,
+            self.step_sizes,
+            self.log_step_decays,
+            self.support_power,
+        ]
 
     def items(self) -> Tensors:
         """`item_vectors` Q and `item_keys` P, (n_items, d) each."""

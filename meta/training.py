@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -58,12 +58,23 @@ def split_users(dataset: Dataset, share: float, *, seed: int) -> tuple[np.ndarra
     return np.sort(shuffled[count:]), np.sort(shuffled[:count])
 
 
-def train(dataset: Dataset, config: TrainingConfig, *, seed: int, progress: Progress | None = None) -> Trained:
+def train(
+    dataset: Dataset,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    validation: np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> Trained:
     """Run the outer loop; equal arguments give equal tensors on one machine with one number of threads.
 
+    `validation` are the rows of the validation users; without it they are a seeded share.
     Raises DataError where the interactions are too few to learn from.
     """
-    training, validation = split_users(dataset, config.validation_share, seed=seed)
+    if validation is None:
+        training, validation = split_users(dataset, config.validation_share, seed=seed)
+    else:
+        training = np.setdiff1d(np.flatnonzero(dataset.lengths >= 2), validation)
     learning, checking = subset(dataset, training), subset(dataset, validation)
     table = popularity_table(learning, taus_days=config.taus_days, max_rows=config.prior_rows)
     rng = np.random.default_rng(seed)
@@ -111,12 +122,7 @@ def _outer_loop(
     progress: Progress | None,
 ) -> tuple[int, float]:
     """Train in place, leave the parameters of the best epoch in the model; returns (epoch, nDCG@10) of it."""
-    embeddings = {id(parameter) for parameter in model.embeddings()}
-    others = [parameter for parameter in model.parameters() if id(parameter) not in embeddings]
-    optimizer = torch.optim.AdamW(
-        [{"params": model.embeddings(), "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        lr=config.learning_rate,
-    )
+    optimizer = _optimizer(model, config)
     batches = -(-learning.n_users // config.batch_users)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs * batches)
     checks = validation_tasks(checking, config)
@@ -140,9 +146,22 @@ def _outer_loop(
     return best
 
 
+def _optimizer(model: Initialization, config: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW with a weight decay and a learning rate for each kind of parameter."""
+    groups: list[dict[str, Any]] = [
+        {"params": model.embeddings(), "weight_decay": config.weight_decay},
+        {"params": [model.user_weights], "weight_decay": config.user_weight_decay},
+        {"params": model.inner_parameters(), "lr": config.learning_rate * config.inner_rate_factor},
+    ]
+    grouped = {id(parameter) for group in groups for parameter in group["params"]}
+    groups.append({"params": [parameter for parameter in model.parameters() if id(parameter) not in grouped]})
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=0.0)
+
+
 def outer_loss(model: Initialization, prior: Tensor, tasks: Episodes, config: TrainingConfig) -> Tensor:
     """Negative log-likelihood per query item: softmax over the whole catalog less the hidden items.
 
+    In a share of the loss the user's other query items are left out of the softmax too: a list may hold them all.
     Every query item of the batch weighs the same; a mean per user first would let users with one item dominate.
     """
     items = model.items()
@@ -156,9 +175,12 @@ def outer_loss(model: Initialization, prior: Tensor, tasks: Episodes, config: Tr
     )
     scores = functional.dropout(adapted.user_vector, config.dropout) @ items["item_vectors"].T + prior
     targets, hidden = torch.from_numpy(tasks.targets), torch.from_numpy(tasks.hidden)
-    normalizer = torch.logsumexp(scores.masked_fill(hidden, _NO_CANDIDATE), dim=1)
     wanted = targets.to(scores.dtype)
-    return ((wanted.sum(1) * normalizer).sum() - (wanted * scores).sum()) / wanted.sum().clamp(min=1.0)
+    everything = torch.logsumexp(scores.masked_fill(hidden, _NO_CANDIDATE), dim=1)
+    together = (wanted.sum(1) * everything).sum() - (wanted * scores).sum()
+    others = torch.logsumexp(scores.masked_fill(hidden | targets, _NO_CANDIDATE), dim=1, keepdim=True)
+    apart = (wanted * functional.softplus(others - scores)).sum()
+    return torch.lerp(together, apart, config.apart_share) / wanted.sum().clamp(min=1.0)
 
 
 def as_support(supports: Supports) -> Support:

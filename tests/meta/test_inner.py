@@ -38,6 +38,15 @@ def made_prior(batch: int) -> torch.Tensor:
     return torch.randn(batch, N_ITEMS, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
 
+def start_without_events(support: Support, theta: dict[str, torch.Tensor]) -> torch.Tensor:
+    return theta["start"] + support.user_features @ theta["user_weights"]
+
+
+def trust(support: Support) -> torch.Tensor:
+    squared = support.mask.sum(1, keepdim=True) ** 2
+    return squared / (squared + 1)
+
+
 def stated_loss(user, start, support, prior, *, theta, vectors, step):
     """The inner loss as the module states it, written without the closed form."""
     count = support.mask.sum(1)
@@ -62,7 +71,9 @@ def test_the_closed_form_takes_the_gradient_of_the_stated_loss(model):
         )
         (gradient,) = torch.autograd.grad(loss, variable)
         user = user - theta["step_sizes"][step] * gradient
-    assert torch.allclose(adapt(support, prior, theta=theta, items=items).user_vector, user, atol=1e-12)
+    without = start_without_events(support, theta)
+    expected = without + trust(support) * (user - without)
+    assert torch.allclose(adapt(support, prior, theta=theta, items=items).user_vector, expected, atol=1e-12)
 
 
 def outer(model, support, prior, *, first_order=False):
@@ -163,6 +174,8 @@ def test_the_parts_of_the_events_obey_the_recursion_and_the_rest_is_common(model
         expected = torch.softmax((common + parts.sum(1)) @ vectors.T + prior, 1) @ vectors
         parts = parts + rate * drawn - rate * decay * (parts - first)
         common = common - rate * strength * expected - rate * decay * (common - first_common)
+    share = trust(support)
+    parts, common = share[..., None] * parts, first_common + share * (common - first_common)
     found = adapt(support, prior, theta=theta, items=items)
     assert torch.allclose(found.support_vectors, parts, atol=1e-12)
     assert torch.allclose(found.user_vector, common + parts.sum(1), atol=1e-12)
@@ -171,11 +184,12 @@ def test_the_parts_of_the_events_obey_the_recursion_and_the_rest_is_common(model
     assert torch.allclose(scores, prior + common @ vectors.T + contributions.sum(2), atol=1e-5)
 
 
-def test_no_inner_steps_give_the_pooled_start(model):
+def test_no_inner_steps_give_the_pooled_start_as_far_as_three_events_are_trusted(model):
     support, prior = made_support([3], width=3), made_prior(1)
     theta = model.theta() | {"step_sizes": torch.zeros(0, D).double(), "step_decays": torch.zeros(0, 1).double()}
     items = model.items()
     start, parts = pooled_start(support, items["item_keys"][support.items], theta)
     found = adapt(support, prior, theta=theta, items=items)
-    assert torch.equal(found.user_vector, start)
-    assert torch.equal(found.support_vectors, parts)
+    without = start_without_events(support, theta)
+    assert torch.allclose(found.user_vector, without + 0.9 * (start - without), atol=1e-12)
+    assert torch.allclose(found.support_vectors, 0.9 * parts, atol=1e-12)

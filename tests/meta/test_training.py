@@ -76,7 +76,7 @@ def test_every_query_item_of_a_batch_weighs_the_same(planted):
     users = np.array([0, 1])
     tasks = episodes(planted, users, np.array([2, 2]), query_begin=np.array([2, 11]))
     assert tasks.targets.sum(1).tolist() == [10, 1]
-    config = TrainingConfig(d=4, dropout=0.0)
+    config = TrainingConfig(d=4, dropout=0.0, apart_share=0.0)
     model = Initialization(
         config, torch.zeros(60, 0), n_user_features=0, n_kinds=1, generator=torch.Generator().manual_seed(0)
     )
@@ -88,6 +88,23 @@ def test_every_query_item_of_a_batch_weighs_the_same(planted):
         scores[torch.from_numpy(tasks.hidden)] = -torch.inf
         wanted = torch.log_softmax(scores, 1)[torch.from_numpy(tasks.targets)]
     assert loss.item() == pytest.approx(-wanted.mean().item(), rel=1e-5)
+
+
+def test_apart_a_query_item_competes_with_what_the_user_never_had(planted):
+    tasks = episodes(planted, np.array([0]), np.array([2]), query_begin=np.array([2]))
+    config = TrainingConfig(d=4, dropout=0.0, apart_share=1.0)
+    model = Initialization(
+        config, torch.zeros(60, 0), n_user_features=0, n_kinds=1, generator=torch.Generator().manual_seed(0)
+    )
+    prior = torch.randn(1, 60, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        losses = [outer_loss(model, prior, tasks, config.model_copy(update={"apart_share": s})) for s in (0, 0.25, 1)]
+        adapted = adapt(as_support(tasks.supports), prior, theta=model.theta(), items=model.items())
+        scores = (adapted.user_vector @ model.items()["item_vectors"].T + prior)[0]
+    wanted, others = (np.flatnonzero(mask[0]) for mask in (tasks.targets, ~tasks.hidden & ~tasks.targets))
+    expected = [-torch.log_softmax(scores[[item, *others]], 0)[0] for item in wanted]
+    assert losses[2].item() == pytest.approx(np.mean(expected), rel=1e-5)
+    assert losses[1].item() == pytest.approx(0.75 * losses[0].item() + 0.25 * losses[2].item(), rel=1e-5)
 
 
 def test_a_user_who_had_the_whole_catalog_does_not_spoil_the_loss(planted):
@@ -119,6 +136,12 @@ def test_validation_users_teach_nothing(planted):
     planted.item[theirs] = (planted.item[theirs] + 7) % 60
     again = train(planted, SHORT.model_copy(update={"epochs": 1, "validate_every": 1}), seed=0)
     assert all(torch.equal(trained.items[name], again.items[name]) for name in trained.items)
+
+
+def test_validation_users_can_be_named(planted):
+    trained = train(planted, SHORT, seed=0, validation=np.array([3, 5]))
+    assert trained.validation_users.tolist() == [3, 5]
+    assert trained.training_users.tolist() == [user for user in range(300) if user not in (3, 5)]
 
 
 def test_too_few_users_are_refused(write_lines, event):
