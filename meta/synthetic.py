@@ -144,7 +144,7 @@ def _chunks(world: _World, rng: np.random.Generator) -> Iterator[tuple[np.ndarra
     """Users, event indices and times in the order of time; no user is twice in a chunk."""
     active = np.flatnonzero(world.events)
     arrival = START_MS + rng.random(len(active)) * SPAN_MS
-    gaps = STAY_MS / world.events
+    gaps = STAY_MS / np.maximum(world.events, 1)  # users without events are never asked for theirs
     heap = [(int(time_ms), user, 0) for time_ms, user in zip(arrival, active.tolist(), strict=True)]
     heapq.heapify(heap)
     chunk: list[tuple[int, int, int]] = []

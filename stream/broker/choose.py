@@ -1,6 +1,8 @@
 """Which broker to run on."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, assert_never
 
 from stream.broker.apache_kafka import ApacheKafka
@@ -24,3 +26,16 @@ def open_broker(kind: BrokerKind = "auto", *, port: int = 0) -> Broker:
             return EmbeddedBroker(port=port)
         case _:
             assert_never(kind)
+
+
+@contextmanager
+def reach_broker(bootstrap_servers: str | None) -> Iterator[tuple[str, str]]:
+    """Name and address of the broker at `bootstrap_servers`, or else of one that lives as long as the context.
+
+    Raises BrokerError if a broker of our own cannot start.
+    """
+    if bootstrap_servers is not None:
+        yield "your Kafka", bootstrap_servers
+        return
+    with open_broker() as broker:
+        yield broker.name, broker.bootstrap_servers

@@ -16,6 +16,7 @@ ENTRY_POINT_GROUP = "fewstep.commands"
 
 _OWN = {
     "demo": "stream.cli.demo:demo",
+    "bench": "stream.cli.bench:bench",
     "worker": "stream.cli.worker:worker",
     "topics": "stream.cli.topics:topics",
     "send": "stream.cli.send:send",

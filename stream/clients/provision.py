@@ -56,6 +56,17 @@ def delete_topics(settings: Settings, names: Sequence[str]) -> None:
         admin.delete_topics(list(names))
 
 
+def delete_prefixed(kafka: KafkaSettings, prefix: str) -> None:
+    """Delete all topics and consumer groups whose names start with `prefix`. Raises BrokerError if Kafka fails."""
+    with open_admin(kafka) as admin:
+        topics = [name for name in partition_counts(admin) if name.startswith(prefix)]
+        if topics:
+            admin.delete_topics(topics)
+        groups = [group["group_id"] for group in admin.list_groups() if group["group_id"].startswith(prefix)]
+        if groups:
+            admin.delete_groups(groups)
+
+
 def _require_count(topic: PlannedTopic, count: int, kafka: KafkaSettings) -> None:
     if topic.co_partitioned and count != topic.partitions:
         raise BrokerError(

@@ -17,10 +17,11 @@ from rich.table import Table
 
 from schemas import Role, UserProfile, topic_name
 from schemas.errors import DataError, FewstepError
-from stream.broker.choose import open_broker
+from stream.broker.choose import reach_broker
+from stream.children import run
 from stream.clients.event_file import FileEvent, read_events, read_titles
 from stream.clients.provision import create_topics, delete_topics
-from stream.demo.children import SupervisedWorker, run
+from stream.demo.children import SupervisedWorker
 from stream.demo.inbox import Inbox
 from stream.demo.phases import ROUNDS, START_LENGTH, Stage, first_events, introduce, remaining_events
 from stream.demo.story import user_table
@@ -62,13 +63,9 @@ def run_demo(data: str, *, bootstrap_servers: str | None, partitions: int, users
 
 @contextlib.contextmanager
 def _kafka(console: Console, bootstrap_servers: str | None) -> Iterator[str]:
-    if bootstrap_servers is not None:
-        console.print(f"[bold]Broker[/]     your Kafka at {bootstrap_servers}")
-        yield bootstrap_servers
-        return
-    with open_broker() as broker:
-        console.print(f"[bold]Broker[/]     {broker.name} at {broker.bootstrap_servers}")
-        yield broker.bootstrap_servers
+    with reach_broker(bootstrap_servers) as (name, address):
+        console.print(f"[bold]Broker[/]     {name} at {address}")
+        yield address
 
 
 @contextlib.contextmanager

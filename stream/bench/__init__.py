@@ -1,0 +1,1 @@
+"""`fewstep bench`: the worker beside plain Faust programs and the physical floor, in turn, on one topic."""

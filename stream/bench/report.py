@@ -1,0 +1,183 @@
+"""The figures as JSON, as Markdown and on the screen: one summary, three ways to write it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+
+from stream.bench.figures import COMPARED, DESCRIBED, Delays, Run, Spread, Variant, ratio, spread
+
+RUN_MEASURES: dict[str, tuple[str, str, Callable[[Run], float]]] = {
+    "events_per_s": ("events/s", ",.0f", lambda run: run.events_per_s),
+    "cpu_us_per_event": ("CPU us/event", ",.1f", lambda run: run.cpu_us_per_event),
+    "peak_mib": ("peak MiB", ",.0f", lambda run: run.peak_mib),
+    "lists_per_event": ("lists/event", ".2f", lambda run: run.lists_per_event),
+    "list_bytes": ("bytes/list", ",.0f", lambda run: run.list_bytes),
+}
+"""By name in JSON: column, format, and how it is got from a run."""
+DELAY_MEASURES: dict[str, tuple[str, str, Callable[[Delays], float]]] = {
+    "p50_ms": ("p50 ms", ",.1f", lambda delays: delays.p50_ms),
+    "p99_ms": ("p99 ms", ",.1f", lambda delays: delays.p99_ms),
+}
+CLOCK = (
+    "Clock: from the first event in hand to the last list handed to the producer, on the program's own wall clock; "
+    "CPU: user and system time of its process within these seconds; peak: its largest resident memory so far."
+)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the figures hold for."""
+
+    broker: str
+    events: int
+    users: int
+    partitions: int
+    model: str
+    n_items: int
+    d: int
+    cpus: int
+    load_before: float
+    """Load average of the last minute when it began: what others took."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that was measured."""
+
+    conditions: Conditions
+    runs: Sequence[Run]
+    delays: Sequence[Delays]
+
+
+def as_json(results: Results) -> dict[str, Any]:
+    """Conditions, every run, and the summary."""
+    runs = [asdict(run) | {name: get(run) for name, (_, _, get) in RUN_MEASURES.items()} for run in results.runs]
+    return {
+        "conditions": asdict(results.conditions),
+        "runs": runs,
+        "latency_runs": [asdict(delays) for delays in results.delays],
+        "summary": {
+            variant: {name: spread(map(get, own))._asdict() for name, (_, _, get) in RUN_MEASURES.items()}
+            for variant, own in _by_variant(results.runs)
+        },
+        "ratios": {
+            over: {"events_per_s": rates._asdict(), "cpu_us_per_event": cpu._asdict() if cpu else None}
+            for over, rates, cpu in _ratios(results.runs)
+        },
+        "latency": [
+            {"variant": variant, "rate": rate, "unanswered": sum(one.unanswered for one in own)}
+            | {name: spread(map(get, own))._asdict() for name, (_, _, get) in DELAY_MEASURES.items()}
+            for variant, rate, own in _by_rate(results.delays)
+        ],
+        "latency_ratios": [
+            {"rate": rate} | {name: one._asdict() for name, one in both.items()}
+            for rate, both in _delay_ratios(results.delays)
+        ],
+    }
+
+
+def as_markdown(results: Results) -> str:
+    """The tables, with what they hold for."""
+    sections = [_conditions(results.conditions), CLOCK]
+    sections += ["\n".join(_markdown_rows(title, rows)) for title, rows in _tables(results)]
+    return "\n\n".join(sections) + "\n"
+
+
+def as_screen(results: Results) -> Group:
+    """The tables for a terminal."""
+    tables = []
+    for title, (header, *rows) in _tables(results):
+        table = Table(title=title, title_justify="left")
+        for number, column in enumerate(header):
+            table.add_column(column, justify="right" if number else "left", no_wrap=number > 0)
+        for row in rows:
+            table.add_row(*row)
+        tables.append(table)
+    return Group(_conditions(results.conditions), *tables, CLOCK)
+
+
+def _tables(results: Results) -> list[tuple[str, list[list[str]]]]:
+    """Titles and cells; the first row is the header."""
+    tables = [("Throughput, median (least to greatest) over the rounds", _run_rows(results.runs))]
+    if rows := _ratio_rows(results.runs):
+        tables.append(("(c) divided by the others, within each round", rows))
+    if results.delays:
+        tables.append(("Open-loop latency, event due to list readable", _delay_rows(results.delays)))
+    return tables
+
+
+def _run_rows(runs: Sequence[Run]) -> list[list[str]]:
+    rows = [["", *(column for column, _, _ in RUN_MEASURES.values())]]
+    for variant, own in _by_variant(runs):
+        cells = [_show(spread(map(get, own)), form) for _, form, get in RUN_MEASURES.values()]
+        rows.append([DESCRIBED[variant], *cells])
+    return rows
+
+
+def _ratio_rows(runs: Sequence[Run]) -> list[list[str]]:
+    rows = [["", "events/s", "CPU us/event"]]
+    for over, rates, cpu in _ratios(runs):
+        rows.append([f"(c) / {DESCRIBED[over]}", _show(rates, ".2f"), _show(cpu, ".3f") if cpu else ""])
+    return rows if len(rows) > 1 else []
+
+
+def _delay_rows(delays: Sequence[Delays]) -> list[list[str]]:
+    rows = [["", "events/s", *(column for column, _, _ in DELAY_MEASURES.values()), "unanswered"]]
+    for variant, rate, own in _by_rate(delays):
+        cells = [_show(spread(map(get, own)), form) for _, form, get in DELAY_MEASURES.values()]
+        unanswered = f"{sum(one.unanswered for one in own):,} of {sum(one.events for one in own):,}"
+        rows.append([DESCRIBED[variant], f"{rate:,}", *cells, unanswered])
+    for rate, both in _delay_ratios(delays):
+        rows.append(["(c) / (a)", f"{rate:,}", *(_show(one, ".2f") for one in both.values()), ""])
+    return rows
+
+
+def _by_variant(runs: Sequence[Run]) -> list[tuple[Variant, list[Run]]]:
+    found = [(variant, [run for run in runs if run.variant is variant]) for variant in Variant]
+    return [(variant, own) for variant, own in found if own]
+
+
+def _by_rate(delays: Sequence[Delays]) -> list[tuple[Variant, int, list[Delays]]]:
+    keys = sorted({(one.rate, list(Variant).index(one.variant), one.variant) for one in delays})
+    return [(who, rate, [one for one in delays if (one.rate, one.variant) == (rate, who)]) for rate, _, who in keys]
+
+
+def _ratios(runs: Sequence[Run]) -> list[tuple[Variant, Spread, Spread | None]]:
+    found = [
+        (over, ratio(runs, over, lambda run: run.events_per_s), ratio(runs, over, lambda run: run.cpu_us_per_event))
+        for over in COMPARED
+    ]
+    return [(over, rates, cpu) for over, rates, cpu in found if rates is not None]
+
+
+def _delay_ratios(delays: Sequence[Delays]) -> list[tuple[int, dict[str, Spread]]]:
+    found = []
+    for rate in sorted({one.rate for one in delays}):
+        own = [one for one in delays if one.rate == rate]
+        both = {name: ratio(own, Variant.PLAIN, get) for name, (_, _, get) in DELAY_MEASURES.items()}
+        found.append((rate, {name: one for name, one in both.items() if one is not None}))
+    return [(rate, both) for rate, both in found if both]
+
+
+def _conditions(found: Conditions) -> str:
+    busy = "" if found.load_before < 0.5 else "; others were at work, so trust the ratios only"
+    return (
+        f"Broker: {found.broker}, on this machine's {found.cpus} cores unless it is yours; load average before: "
+        f"{found.load_before:.2f}{busy}. {found.events:,} events of {found.users:,} users over {found.partitions} "
+        f"partitions; model {found.model}, {found.n_items:,} items, d = {found.d}."
+    )
+
+
+def _show(found: Spread, form: str) -> str:
+    if found.low == found.high:
+        return f"{found.median:{form}}"
+    return f"{found.median:{form}} ({found.low:{form}} to {found.high:{form}})"
+
+
+def _markdown_rows(title: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    header, *body = rows
+    line = ["---"] + ["---:"] * (len(header) - 1)
+    return [f"**{title}**", "", *(f"| {' | '.join(row)} |" for row in (header, line, *body))]

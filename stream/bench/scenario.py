@@ -1,0 +1,168 @@
+"""The benchmark from broker to figures: every program in turn, round after round, then their latencies."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from time import time
+from uuid import uuid4
+
+from schemas import Role
+from schemas.errors import ConfigurationError
+from stream.bench.figures import DESCRIBED, Delays, Run, Variant
+from stream.bench.latency import EVENTS_NEEDED, measure_latency
+from stream.bench.model import NAME, make_bundle
+from stream.bench.process_clock import require_linux
+from stream.bench.report import Conditions, Results
+from stream.bench.runs import Course, measure, running
+from stream.bench.served import Served, describe
+from stream.bench.traffic import fill, make_events
+from stream.broker.choose import reach_broker
+from stream.clients.event_file import FileEvent
+from stream.clients.provision import create_topics, delete_prefixed
+from stream.settings import Settings
+
+PARTITIONS = 4
+SEED = 0
+TIMED = (Variant.PLAIN, Variant.FEWSTEP)
+"""Whose latency is measured."""
+
+
+def run_bench(
+    variants: Sequence[Variant],
+    *,
+    events: int,
+    users: int,
+    rounds: int,
+    latency: bool,
+    bootstrap_servers: str | None,
+    model_store: str | None,
+    model: str | None,
+    show: Callable[[str], None],
+) -> Results:
+    """Measure these variants; whatever ends it, no process, topic, group or temporary file of it is left.
+
+    Without `model_store` a small model is trained first, and without torch (b) is left out; `show` is told. Raises
+    FewstepError if a program fails or stands still.
+    """
+    require_linux()
+    load_before = os.getloadavg()[0]
+    chosen = _runnable(variants, show)
+    with tempfile.TemporaryDirectory(prefix="fewstep-bench-") as folder, reach_broker(bootstrap_servers) as (name, at):
+        home = Path(folder)
+        show(f"broker: {name} at {at}")
+        if model_store is None:
+            show("training a small model to serve")
+            model_store, model = make_bundle(home, seed=SEED), NAME
+        prefix = f"fewstep-bench-{uuid4().hex[:8]}-"
+        settings = _settings(at, prefix, model_store=model_store, model=model)
+        served = describe(settings.model.store, settings.model.name, home=home)
+        with _swept(settings):
+            course = _course(settings, served, home, events=events)
+            load = _load(course, served, count=events, users=users)
+            show(f"filling the topic with {events:,} events of {users:,} users")
+            asyncio.run(fill(settings.kafka, course.topic(Role.INTERACTIONS), load, partitions=PARTITIONS))
+            runs = list(_throughput(course, chosen, rounds=rounds, show=show))
+            more = _load(course, served, count=EVENTS_NEEDED, users=users) if latency else []
+            delays = list(_latencies(course, served, chosen, more, rounds=rounds, show=show)) if latency else []
+    manifest = served.manifest
+    conditions = Conditions(
+        broker=name, events=events, users=users, partitions=PARTITIONS, model=f"{manifest.model} {manifest.version}",
+        n_items=manifest.n_items, d=manifest.d, cpus=os.cpu_count() or 1, load_before=load_before,
+    )  # fmt: skip
+    return Results(conditions, runs, delays)
+
+
+def _runnable(variants: Sequence[Variant], show: Callable[[str], None]) -> list[Variant]:
+    """Those that can run here. Raises ConfigurationError if none can."""
+    if Variant.MAML not in variants or find_spec("torch") is not None:
+        return list(variants)
+    show(f"left out, because torch is not installed: {DESCRIBED[Variant.MAML]}")
+    left: list[Variant] = [variant for variant in variants if variant is not Variant.MAML]
+    if not left:
+        raise ConfigurationError("--only maml needs torch: pip install 'fewstep[train]'")
+    return left
+
+
+def _settings(address: str, prefix: str, *, model_store: str | None, model: str | None) -> Settings:
+    return Settings.load(
+        kafka={"bootstrap_servers": address, "topic_prefix": prefix}, model={"store": model_store, "name": model},
+        worker={"app_id": f"{prefix}worker"},
+    )  # fmt: skip
+
+
+@contextmanager
+def _swept(settings: Settings) -> Iterator[None]:
+    """Delete in the end whatever bears the prefix; the programs create topics and groups of their own."""
+    try:
+        yield
+    finally:
+        delete_prefixed(settings.kafka, settings.kafka.topic_prefix)
+
+
+def _course(settings: Settings, served: Served, home: Path, *, events: int) -> Course:
+    create_topics(settings, partitions=PARTITIONS, replication_factor=1)
+    manifest = served.manifest
+    return Course(settings, home, PARTITIONS, events, manifest.n_items, manifest.d)
+
+
+def _load(course: Course, served: Served, *, count: int, users: int) -> list[FileEvent]:
+    return make_events(
+        count,
+        users=users,
+        item_ids=served.item_ids,
+        kinds=served.manifest.kinds,
+        event_types=course.settings.limits.event_types,
+        newest_ms=round(time() * 1000),
+        seed=SEED,
+    )
+
+
+def _throughput(
+    course: Course, variants: Sequence[Variant], *, rounds: int, show: Callable[[str], None]
+) -> Iterator[Run]:
+    for number in range(rounds):
+        for variant in _in_turn(variants, number):
+            run = measure(course, variant, number=number)
+            show(
+                f"round {number + 1}, {DESCRIBED[variant]}: {run.events_per_s:,.0f} events/s, "
+                f"{run.cpu_us_per_event:,.1f} us of CPU per event, {run.peak_mib:,.0f} MiB"
+            )
+            yield run
+
+
+def _latencies(
+    course: Course,
+    served: Served,
+    variants: Sequence[Variant],
+    events: Sequence[FileEvent],
+    *,
+    rounds: int,
+    show: Callable[[str], None],
+) -> Iterator[Delays]:
+    kafka = course.settings.kafka
+    for number in range(rounds):
+        for variant in _in_turn([one for one in TIMED if one in variants], number):
+            model = course.settings.model
+            fresh = _settings(
+                kafka.bootstrap_servers, f"{kafka.topic_prefix}{variant}-{number}-", model_store=model.store,
+                model=model.name,
+            )  # fmt: skip
+            alone = _course(fresh, served, course.home, events=0)
+            with running(alone, variant) as child:
+                found = asyncio.run(measure_latency(child, fresh.kafka, events, number=number))
+            for one in found:
+                show(
+                    f"round {number + 1}, {DESCRIBED[variant]} at {one.rate:,} events/s: "
+                    f"p50 {one.p50_ms:,.1f} ms, p99 {one.p99_ms:,.1f} ms"
+                )
+            yield from found
+
+
+def _in_turn(variants: Sequence[Variant], number: int) -> list[Variant]:
+    """Each round begins with another variant, so that none is always the one after the slowest."""
+    shift = number % max(1, len(variants))
+    return [*variants[shift:], *variants[:shift]]

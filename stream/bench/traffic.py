@@ -1,0 +1,63 @@
+"""The load: interactions on items that the model knows, and the topic filled with them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import orjson
+
+from schemas import EventKinds
+from stream.clients.event_file import FileEvent
+from stream.clients.outbox import open_outbox
+from stream.settings import KafkaSettings
+
+_CHUNK = 5000
+_TAIL = 0.8
+"""Item popularity falls with this power of the rank."""
+
+
+def make_events(
+    count: int,
+    *,
+    users: int,
+    item_ids: Sequence[str],
+    kinds: EventKinds,
+    event_types: Sequence[str],
+    newest_ms: int,
+    seed: int,
+) -> list[FileEvent]:
+    """Interactions a second apart, the last one at `newest_ms`, of types that the model learned and the worker accepts.
+
+    Users are drawn uniformly, which leaves the fewest events of one user in a poll; items by a power law.
+    """
+    rng = np.random.default_rng(seed)
+    weights = (1 + np.arange(len(item_ids))) ** -_TAIL
+    items = rng.choice(len(item_ids), size=count, p=weights / weights.sum())
+    owners = rng.integers(users, size=count)
+    actions = _actions(kinds, event_types)
+    events = []
+    for number, (user, item) in enumerate(zip(owners.tolist(), items.tolist(), strict=True)):
+        timestamp = newest_ms - (count - 1 - number) * 1000
+        event = {
+            "event_id": f"{seed:04x}-{number:08x}",
+            "user_id": f"user-{user}",
+            "item_id": item_ids[item],
+            **actions[number % len(actions)],
+            "timestamp": timestamp,
+        }
+        events.append(FileEvent(f"user-{user}", timestamp, orjson.dumps(event)))
+    return events
+
+
+async def fill(kafka: KafkaSettings, topic: str, events: Sequence[FileEvent], *, partitions: int) -> None:
+    """Send all events and wait until they are acknowledged. Raises BrokerError if Kafka fails."""
+    async with open_outbox(kafka, topic, partitions=partitions) as outbox:
+        for start in range(0, len(events), _CHUNK):
+            await outbox.send(events[start : start + _CHUNK])
+
+
+def _actions(kinds: EventKinds, accepted: Sequence[str]) -> list[dict[str, object]]:
+    plain: list[dict[str, object]] = [{"event_type": name} for name in kinds.types if name in accepted]
+    valued: list[dict[str, object]] = [
+        {"event_type": name, "value": edge} for name, cuts in kinds.edges.items() if name in accepted for edge in cuts
+    ]
+    return plain + valued or [{"event_type": accepted[0]}]

@@ -1,0 +1,55 @@
+"""`fewstep bench`: the worker beside plain Faust."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.bench.figures import Variant
+from stream.cli.options import BootstrapServers, Json
+
+
+def bench(
+    events: Annotated[int, typer.Option(min=100, help="Events that the topic is filled with.")] = 100_000,
+    users: Annotated[int, typer.Option(min=1, help="Users that the events are spread over.")] = 5000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each program runs, in turn.")] = 3,
+    only: Annotated[
+        list[Variant] | None, typer.Option(help="Only this program; may be repeated.", show_default=False)
+    ] = None,
+    latency: Annotated[bool, typer.Option(help="Also measure open-loop latency, a minute a round.")] = True,
+    bootstrap_servers: BootstrapServers = None,
+    model_store: Annotated[
+        str | None, typer.Option(help="Serve a model of this store, not a small made-up one.", show_default=False)
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Its name, with --model-store.", show_default=False)] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the tables to this Markdown file.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Measure the worker beside plain Faust programs and aiokafka alone: rate, CPU, memory, latency."""
+    import logging
+    import signal
+
+    from rich.console import Console
+
+    from stream.bench.report import as_json, as_markdown, as_screen
+    from stream.bench.scenario import run_bench
+
+    if model is not None and model_store is None:
+        raise typer.BadParameter("--model needs --model-store")
+    # SIGTERM takes the way of Ctrl-C, on which everything is cleaned up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # It warns of each topic that is new to it; what matters arrives as an exception.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    progress = Console(stderr=True)
+    results = run_bench(
+        [variant for variant in Variant if not only or variant in only],
+        events=events, users=users, rounds=rounds, latency=latency, bootstrap_servers=bootstrap_servers,
+        model_store=model_store, model=model, show=lambda line: progress.print(line, highlight=False, soft_wrap=True),
+    )  # fmt: skip
+    if report is not None:
+        report.write_text(as_markdown(results), encoding="utf-8")
+    if json_output:
+        typer.echo(json.dumps(as_json(results)))
+    else:
+        Console().print(as_screen(results), highlight=False)

@@ -1,0 +1,122 @@
+"""The arithmetic of the benchmark: spreads, ratios within rounds, percentiles, matching of lists to events."""
+
+import json
+
+import pytest
+
+from stream.bench.figures import Delays, Run, Spread, Variant, percentile, ratio, spread
+from stream.bench.latency import Position, waits
+from stream.bench.report import Conditions, Results, as_json, as_markdown
+from stream.bench.traffic import make_events
+
+CONDITIONS = Conditions(
+    broker="a broker", events=100, users=10, partitions=4, model="m v1", n_items=40, d=4, cpus=2, load_before=0.0
+)
+
+
+def run(variant: Variant, number: int, seconds: float) -> Run:
+    """A run of 1000 events, a tenth of its time on the CPU, with half as many lists."""
+    return Run(variant, number, 1000, seconds, seconds / 10, 100.0, 500, 800.0)
+
+
+def rate(run: Run) -> float:
+    return run.events_per_s
+
+
+def test_a_spread_is_median_least_and_greatest() -> None:
+    assert spread([5.0, 1.0, 3.0]) == Spread(3.0, 1.0, 5.0)
+    assert spread([1.0, 2.0]) == Spread(1.5, 1.0, 2.0)
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    runs = [
+        run(Variant.FEWSTEP, 0, 1.0), run(Variant.PLAIN, 0, 10.0),  # a quiet round
+        run(Variant.FEWSTEP, 1, 5.0), run(Variant.PLAIN, 1, 60.0),  # a busy one
+        run(Variant.FEWSTEP, 2, 1.0), run(Variant.PLAIN, 2, 11.0),
+    ]  # fmt: skip
+    found = ratio(runs, Variant.PLAIN, rate)
+    assert found is not None
+    assert found == pytest.approx((11.0, 10.0, 12.0))
+
+
+def test_a_round_without_a_partner_gives_no_ratio() -> None:
+    runs = [run(Variant.FEWSTEP, 0, 1.0), run(Variant.PLAIN, 0, 10.0), run(Variant.FEWSTEP, 1, 1.0)]
+    assert ratio(runs, Variant.PLAIN, rate) == pytest.approx((10.0, 10.0, 10.0))
+    assert ratio(runs, Variant.MAML, rate) is None
+
+
+def test_rates_and_cost_follow_from_events_and_seconds() -> None:
+    one = run(Variant.FEWSTEP, 0, 2.0)
+    assert (one.events_per_s, one.cpu_us_per_event, one.lists_per_event) == pytest.approx((500.0, 200.0, 0.5))
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.0, 1)])
+def test_a_percentile_is_the_nearest_rank(share: float, expected: int) -> None:
+    assert percentile([float(value) for value in range(100, 0, -1)], share) == expected
+
+
+def test_a_percentile_of_one_value_is_that_value() -> None:
+    assert percentile([7.0], 0.5) == percentile([7.0], 0.99) == 7.0
+
+
+def test_an_event_is_answered_by_the_first_list_that_includes_it() -> None:
+    sent = [(Position("a", 0, 3), 1.0), (Position("a", 0, 7), 2.0), (Position("b", 0, 5), 2.0)]
+    arrivals = [
+        (Position("a", 0, 2), 1.5),  # too old for both
+        (Position("b", 0, 9), 9.0),
+        (Position("a", 0, 7), 4.0),  # one list for both events
+        (Position("a", 1, 8), 1.1),  # of another partition
+        (Position("a", 0, 8), 3.5),  # newer, and yet it came first
+    ]
+    assert waits(sent, arrivals) == [2.5, 1.5, 7.0]
+
+
+def test_an_event_that_no_list_includes_is_unanswered() -> None:
+    assert waits([(Position("a", 0, 3), 1.0)], [(Position("a", 0, 2), 2.0)]) == [None]
+
+
+def test_the_json_has_each_run_and_the_ratios_of_its_rounds() -> None:
+    runs = [run(variant, number, 1.0 + number) for number in range(2) for variant in Variant]
+    delays = [Delays(variant, 0, 100, 500, 0, 4.0, 9.0) for variant in (Variant.PLAIN, Variant.FEWSTEP)]
+    found = json.loads(json.dumps(as_json(Results(CONDITIONS, runs, delays))))
+    assert len(found["runs"]) == 2 * len(Variant)
+    assert set(found["ratios"]) == {"plain", "tuned", "maml", "faust"}
+    assert found["ratios"]["maml"]["events_per_s"] == {"median": 1.0, "low": 1.0, "high": 1.0}
+    assert found["latency_ratios"] == [
+        {"rate": 100, **{name: {"median": 1.0, "low": 1.0, "high": 1.0} for name in ("p50_ms", "p99_ms")}}
+    ]
+
+
+def test_the_markdown_shows_median_and_spread() -> None:
+    runs = [run(Variant.FEWSTEP, number, seconds) for number, seconds in enumerate((1.0, 0.5, 2.0))]
+    text = as_markdown(Results(CONDITIONS, runs, []))
+    assert "| (c) fewstep worker | 1,000 (500 to 2,000) | 100.0 (50.0 to 200.0) | 100 | 0.50 | 800 |" in text
+    assert "divided by" not in text  # there is nothing to divide by
+
+
+def test_a_busy_machine_is_told() -> None:
+    busy = Conditions(**{**vars(CONDITIONS), "load_before": 1.5})
+    assert "trust the ratios only" in as_markdown(Results(busy, [run(Variant.FLOOR, 0, 1.0)], []))
+    assert "trust the ratios only" not in as_markdown(Results(CONDITIONS, [run(Variant.FLOOR, 0, 1.0)], []))
+
+
+def test_the_load_is_the_same_for_a_seed_and_of_accepted_types() -> None:
+    from schemas import EventKinds
+
+    kinds = EventKinds(types=["click", "odd"], edges={"rating": [1.5, 2.5]})
+
+    def load(seed: int) -> list[bytes]:
+        events = make_events(
+            50,
+            users=5,
+            item_ids=["i0", "i1"],
+            kinds=kinds,
+            event_types=("click", "rating"),
+            newest_ms=10**12,
+            seed=seed,
+        )
+        assert [event.timestamp_ms for event in events][-1] == 10**12
+        return [event.value for event in events]
+
+    assert load(1) == load(1) != load(2)
+    assert {json.loads(value)["event_type"] for value in load(1)} == {"click", "rating"}
