@@ -132,6 +132,7 @@ def _serve(
     events = list(read_events(files.held_out))
     profiles = _profiles(files.users)
     with (
+        asyncio.Runner() as runner,
         SupervisedWorker(command, home / "worker.log") as worker,
         Inbox(kafka, topic_name(Role.RECOMMENDATIONS, kafka.topic_prefix), capture, most_support=ROUNDS) as inbox,
     ):
@@ -140,13 +141,14 @@ def _serve(
             if worker.failure is not None:
                 raise FewstepError(worker.failure)
 
+        runner.get_loop()  # made now: a Ctrl-C that hits asyncio while it makes a loop leaves a traceback
         console.print("[bold]Worker[/]     started as a process of its own")
         stage = Stage(kafka, partitions, inbox, check, lambda line: console.print(f"           {line}"))
-        asyncio.run(introduce(stage, events, profiles))
+        runner.run(introduce(stage, events, profiles))
         console.print(f"[bold]Replay[/]     {len(inbox.lists)} users that the training never saw, first event by event")
-        asyncio.run(first_events(stage, events))
+        runner.run(first_events(stage, events))
         console.print("[bold]Replay[/]     everything else they did, at full speed")
-        asyncio.run(remaining_events(stage, events))
+        runner.run(remaining_events(stage, events))
     _users(console, inbox, events, read_titles(files.items), shown=users_shown, seed=seed)
     _measures(console, capture, files, seed)
 
