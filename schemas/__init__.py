@@ -1,6 +1,7 @@
 """The wire: frozen, versioned models of every message, file and bundle manifest that fewstep reads or writes."""
 
 from schemas.base import SCHEMA_VERSION, Flat, Incoming, Outgoing, epoch_ms, rfc3339
+from schemas.connection import KafkaSettings
 from schemas.inputs import Filters, InteractionEvent, Item, RecommendationRequest, UserProfile
 from schemas.manifest import (
     FORMAT_VERSION,
@@ -25,6 +26,7 @@ __all__ = [
     "Incoming",
     "InteractionEvent",
     "Item",
+    "KafkaSettings",
     "Latest",
     "Manifest",
     "ModelAnnouncement",

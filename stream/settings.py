@@ -16,6 +16,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from schemas import KafkaSettings
 from schemas.errors import ConfigurationError
 
 StoreKind = Literal["rocksdict", "memory"]
@@ -24,16 +25,6 @@ DEFAULT_EVENT_TYPES = ("view", "click", "like", "dislike", "purchase", "rating",
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class KafkaSettings(_Section):
-    """Where Kafka is and how topics are named."""
-
-    bootstrap_servers: Annotated[str, Field(description="host:port[,host:port]")] = "127.0.0.1:9092"
-    topic_prefix: str = "fewstep-"
-    session_timeout_s: Annotated[float, Field(gt=0, description="A dead worker is noticed after this")] = 10.0
-    request_timeout_s: Annotated[float, Field(gt=0)] = 20.0
-    fetch_max_wait_ms: Annotated[int, Field(ge=1, description="A fetch without data returns after this")] = 500
 
 
 class ModelSettings(_Section):

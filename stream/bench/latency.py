@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from schemas import KafkaSettings
 from schemas.errors import FewstepError
 from stream.bench.figures import Delays, percentile
 from stream.bench.runs import Child
 from stream.children import last_words
 from stream.clients.connect import broker_errors
 from stream.clients.event_file import FileEvent
-from stream.settings import KafkaSettings
 
 PHASES: Mapping[int, float] = {1: 10.0, 100: 5.0, 1000: 5.0}
 """Events a second, and for how many seconds."""

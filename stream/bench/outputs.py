@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import orjson
 from kafka import TopicPartition
 
+from schemas import KafkaSettings
 from schemas.errors import BrokerError
 from stream.clients.connect import broker_errors, highwaters, open_consumer
-from stream.settings import KafkaSettings
 
 _POLL_MS = 200
 _READ_WITHIN_S = 120.0

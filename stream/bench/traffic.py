@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import orjson
 
-from schemas import EventKinds
+from schemas import EventKinds, KafkaSettings
 from stream.clients.event_file import FileEvent
 from stream.clients.outbox import open_outbox
-from stream.settings import KafkaSettings
 
 _CHUNK = 5000
 _TAIL = 0.8

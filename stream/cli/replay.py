@@ -14,14 +14,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from schemas import Role, topic_name
+from schemas import KafkaSettings, Role, topic_name
 from stream.cli.options import BootstrapServers, Json, TopicPrefix, load_settings
 from stream.cli.pacing import chunks_when_due, due_times
 from stream.clients.arrivals import open_lists, wait_for_lists
 from stream.clients.connect import open_admin, require_topic
 from stream.clients.event_file import FileEvent, in_rounds, read_events
 from stream.clients.outbox import Position, open_outbox
-from stream.settings import KafkaSettings
 
 
 @dataclass

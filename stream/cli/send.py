@@ -6,10 +6,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from schemas import InteractionEvent, Role, rfc3339, topic_name
+from schemas import InteractionEvent, KafkaSettings, Role, rfc3339, topic_name
 from stream.cli.options import BootstrapServers, Json, TopicPrefix, load_settings
 from stream.clients.connect import open_admin, open_producer, require_topic
-from stream.settings import KafkaSettings
 
 # As in the schemas: no event can have a longer one.
 _LONGEST_ID = 256

@@ -7,12 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from schemas import Recommendation
+from schemas import KafkaSettings, Recommendation
 from stream.cli.options import BootstrapServers, TopicPrefix, load_settings
 from stream.clients.arrivals import open_lists, parse_list
 from stream.clients.connect import broker_errors
 from stream.clients.event_file import read_titles
-from stream.settings import KafkaSettings
 
 _POLL_MS = 200
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from schemas import Recommendation, Role, topic_name
+from schemas import KafkaSettings, Recommendation, Role, topic_name
 from schemas.errors import BrokerError, DataError
 from stream.clients.connect import broker_errors, open_consumer
 from stream.clients.outbox import Position
-from stream.settings import KafkaSettings
 
 # A worker that starts up or rebalances is silent for up to 12 s.
 _PATIENCE_S = 60.0

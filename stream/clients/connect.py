@@ -8,8 +8,8 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
+from schemas import KafkaSettings
 from schemas.errors import BrokerError
-from stream.settings import KafkaSettings
 
 # Together below the 5 s that a person waits before suspecting the tool.
 _DIAL_TIMEOUT_S = 2.0

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
+from schemas import KafkaSettings
 from stream.clients.connect import broker_errors
 from stream.clients.event_file import FileEvent
-from stream.settings import KafkaSettings
 
 # A quarter of what brokers take by default, so that no broker setting needs to be changed for a replay.
 _BATCH_BYTES = 262_144

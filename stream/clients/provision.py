@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from schemas import TOPICS, topic_name
+from schemas import TOPICS, KafkaSettings, topic_name
 from schemas.errors import BrokerError
 from stream.clients.connect import open_admin, partition_counts
-from stream.settings import KafkaSettings, Settings
+from stream.settings import Settings
 from stream.topics import changelog_topic
 
 

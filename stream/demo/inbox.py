@@ -8,10 +8,9 @@ from typing import Self
 
 import orjson
 
-from schemas import Recommendation
+from schemas import KafkaSettings, Recommendation
 from schemas.errors import FewstepError
 from stream.clients.connect import open_consumer
-from stream.settings import KafkaSettings
 
 POLL_MS = 100
 

@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from schemas import RecommendationRequest, Role, UserProfile, topic_name
+from schemas import KafkaSettings, RecommendationRequest, Role, UserProfile, topic_name
 from stream.clients.event_file import FileEvent, in_rounds
 from stream.clients.outbox import Position, open_outbox
 from stream.demo.inbox import Inbox
-from stream.settings import KafkaSettings
 
 ROUNDS = 5
 START_LENGTH = 20

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from kafka import TopicPartition
 
+from schemas import KafkaSettings
 from schemas.errors import BrokerError
 from stream.broker import Broker, BrokerKind, open_broker
 from stream.broker.process import is_free
 from stream.clients.connect import highwaters, open_admin, open_consumer, open_producer, partition_counts
-from stream.settings import KafkaSettings
 
 KINDS = ["embedded", "kafka"]
 
