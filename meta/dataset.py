@@ -1,22 +1,30 @@
-"""Interactions in memory: columns sorted by user and time, with the encodings that the bundle will carry."""
+"""Interactions in columns sorted by user and time, with the encodings that the bundle will carry."""
 
-from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import orjson
+import polars as pl
 
 from meta import encodings, files
-from schemas import EventKinds, Flat, InteractionEvent, Item, Manifest, UserFeature, UserProfile
+from meta.buckets import MEMORY_ROWS, Buckets
+from meta.interactions import CHUNK_ROWS, chunks
+from meta.scratch import ColumnWriter, TextWriter
+from schemas import EventKinds, Flat, Item, Manifest, UserFeature, UserProfile
 from schemas.errors import DataError
+
+_DTYPES = {"user": np.int32, "item": np.int32, "kind": np.int16, "time_ms": np.int64, "lengths": np.int64}
 
 
 @dataclass(frozen=True)
 class Dataset:
     """n events of users on items, sorted by (user, time); file order breaks ties.
 
-    Events of user u are `starts[u]:starts[u + 1]`; every user has at least one.
+    Events of user u are `starts[u]:starts[u + 1]`; every user has at least one. Of many events the columns lie on disk
+    and users are in the order of a hash of their ids, which is as good as a random one.
     """
 
     user: np.ndarray
@@ -29,7 +37,7 @@ class Dataset:
     """(n,) int64"""
     starts: np.ndarray
     """(n_users + 1,) int64"""
-    user_ids: list[str]
+    user_ids: Sequence[str]
     item_ids: list[str]
     items: list[Item]
     kinds: EventKinds
@@ -57,111 +65,166 @@ class Dataset:
     @property
     def relevant(self) -> np.ndarray:
         """Whether an event counts as a right answer (n,) bool: all do but those of a negative type."""
+        return self.is_relevant(self.kind)
+
+    def is_relevant(self, kind: np.ndarray) -> np.ndarray:
+        """The same of some kinds, in their shape."""
         negative = [encodings.UNKNOWN_NEGATIVE]
-        negative += [kind for name in encodings.NEGATIVE_TYPES if (kind := self.kinds.kind(name, None)) is not None]
-        return ~np.isin(self.kind, negative)
-
-
-@dataclass
-class _Columns:
-    """What is read from a file, in file order."""
-
-    user: "array[int]" = field(default_factory=lambda: array("i"))
-    item: "array[int]" = field(default_factory=lambda: array("i"))
-    type_of: "array[int]" = field(default_factory=lambda: array("i"))
-    value: "array[float]" = field(default_factory=lambda: array("d"))
-    time_ms: "array[int]" = field(default_factory=lambda: array("q"))
-    users: dict[str, int] = field(default_factory=dict)
-    types: dict[str, int] = field(default_factory=dict)
-    dropped: int = 0
+        negative += [found for name in encodings.NEGATIVE_TYPES if (found := self.kinds.kind(name, None)) is not None]
+        return ~np.isin(kind, negative)
 
 
 def load(
-    interactions: Path,
+    interactions: Path | Sequence[Path],
     items: Path,
     users: Path | None = None,
     *,
     like: Manifest | None = None,
     item_ids: Sequence[str] | None = None,
+    memory_rows: int = MEMORY_ROWS,
 ) -> Dataset:
     """Read files of InteractionEvent, Item and UserProfile messages.
 
     With `like` events and profiles are encoded as in that bundle, and `item_ids` are its item rows: items of the file
     that it lacks are left out, items that the file lacks are bare. Otherwise rows are in file order and the encodings
-    are learned. A later line of the same item or user replaces the earlier one.
+    are learned. A later line of the same item or user replaces the earlier one. With more than `memory_rows` events
+    memory does not grow with events and users any more; the encodings are then learned from a part of the users.
     Raises DataError naming file and line for anything that cannot be read, and for a file without usable events.
     """
+    paths = [interactions] if isinstance(interactions, Path) else list(interactions)
     catalog = {item.item_id: item for _, item in files.read(items, Item)}
     rows = list(catalog if item_ids is None else item_ids)
-    columns = _read_columns(interactions, {item_id: row for row, item_id in enumerate(rows)})
-    if not columns.user:
-        raise DataError(
-            f"{interactions}: no event is on an item of {items} ({columns.dropped} are on others);"
-            " give the items that these interactions are about"
-        )
-    profiles = _profiles(users, columns.users) if users else [{} for _ in columns.users]
-    types, type_of, values = list(columns.types), np.asarray(columns.type_of), np.asarray(columns.value)
-    kinds = like.kinds if like else encodings.learn_kinds(types, type_of, values)
-    features = like.user_features if like else encodings.learn_user_features(profiles)
-    time_ms, user = np.asarray(columns.time_ms, dtype=np.int64), np.asarray(columns.user, dtype=np.int32)
-    order = np.lexsort((time_ms, user))
+    with Buckets(memory_rows=memory_rows) as events, Buckets(memory_rows=memory_rows) as profiles:
+        types, dropped = _deal_events(events, paths, rows)
+        if not len(events):
+            raise DataError(
+                f"{', '.join(map(str, paths))}: no event is on an item of {items} ({dropped} are on others);"
+                " give the items that these interactions are about"
+            )
+        if users is not None:
+            _deal_profiles(profiles, users)
+        if events.on_disk or profiles.on_disk:
+            events.spill()
+            profiles.spill()
+        kinds, features = (like.kinds, like.user_features) if like else _learn(events, profiles, types)
+        columns = _gather(events, profiles, kinds, types, features)
     return Dataset(
-        user=user[order],
-        item=np.asarray(columns.item, dtype=np.int32)[order],
-        kind=encodings.encode_kinds(kinds, types, type_of, values)[order],
-        time_ms=time_ms[order],
-        starts=np.searchsorted(user[order], np.arange(len(columns.users) + 1)).astype(np.int64),
-        user_ids=list(columns.users),
+        **columns,
         item_ids=rows,
         items=[catalog.get(item_id) or Item(item_id=item_id) for item_id in rows],
         kinds=kinds,
         user_features=features,
-        user_matrix=encodings.encode_users(features, profiles),
-        dropped=columns.dropped,
+        dropped=dropped,
     )
 
 
 def subset(dataset: Dataset, users: np.ndarray) -> Dataset:
-    """The events of these user rows, renumbered in the order given; item rows and encodings stay."""
+    """The events of these user rows, renumbered in the order given; item rows and encodings stay.
+
+    A range of rows shares the columns, anything else copies what it needs.
+    """
+    users = np.asarray(users)
     lengths = dataset.lengths[users]
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    at = np.repeat(dataset.starts[:-1][users] - starts[:-1], lengths) + np.arange(starts[-1])
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    if len(users) and (np.diff(users) == 1).all():
+        part = slice(int(users[0]), int(users[-1]) + 1)
+        at: slice | np.ndarray = slice(int(dataset.starts[part.start]), int(dataset.starts[part.stop]))
+        ids, matrix = dataset.user_ids[part], dataset.user_matrix[part]
+    else:
+        at = np.repeat(dataset.starts[:-1][users] - starts[:-1], lengths) + np.arange(starts[-1])
+        ids, matrix = [dataset.user_ids[int(user)] for user in users], dataset.user_matrix[users]
     return replace(
         dataset,
         user=np.repeat(np.arange(len(users), dtype=np.int32), lengths),
         item=dataset.item[at],
         kind=dataset.kind[at],
         time_ms=dataset.time_ms[at],
-        starts=starts.astype(np.int64),
-        user_ids=[dataset.user_ids[user] for user in users],
-        user_matrix=dataset.user_matrix[users],
+        starts=starts,
+        user_ids=ids,
+        user_matrix=matrix,
     )
 
 
-def _read_columns(path: Path, rows: dict[str, int]) -> _Columns:
-    columns = _Columns()
-    for line, event in files.read(path, InteractionEvent):
-        if event.user_id is None or event.timestamp is None:
-            missing = "user_id" if event.user_id is None else "timestamp"
-            raise DataError(f"{path}, line {line}: no {missing}; in a file every event needs its own")
-        row = rows.get(event.item_id)
-        if row is None:
-            columns.dropped += 1
-            continue
-        columns.user.append(columns.users.setdefault(event.user_id, len(columns.users)))
-        columns.item.append(row)
-        columns.type_of.append(columns.types.setdefault(event.event_type, len(columns.types)))
-        columns.value.append(float("nan") if event.value is None else event.value)
-        columns.time_ms.append(event.timestamp)
-    return columns
+def _deal_events(events: Buckets, paths: Sequence[Path], rows: Sequence[str]) -> tuple[list[str], int]:
+    """Put the events on known items into buckets; gives the event types and how many are left out."""
+    known = pl.DataFrame(
+        {"item_id": rows, "item": np.arange(len(rows), dtype=np.int32)}, schema_overrides={"item_id": pl.String}
+    )
+    types: dict[str, int] = {}
+    dropped = 0
+    for path in paths:
+        for chunk in chunks(path):
+            found = chunk.join(known, on="item_id", how="inner", maintain_order="left")
+            dropped += len(chunk) - len(found)
+            for name in found.get_column("event_type").unique(maintain_order=True):
+                types.setdefault(name, len(types))
+            type_of = (
+                pl.col("event_type").replace_strict(types, return_dtype=pl.Int16) if types else pl.lit(0, pl.Int16)
+            )
+            if len(found):
+                events.add(found.select("user_id", "item", type_of.alias("type_of"), "value", "time_ms"))
+    return list(types), dropped
 
 
-def _profiles(path: Path, users: dict[str, int]) -> list[Flat]:
-    profiles: list[Flat] = [{} for _ in users]
+def _deal_profiles(profiles: Buckets, path: Path) -> None:
+    held: list[tuple[str, bytes]] = []
     for line, profile in files.read(path, UserProfile):
         if profile.user_id is None:
             raise DataError(f"{path}, line {line}: no user_id; in a file every profile needs its own")
-        row = users.get(profile.user_id)
-        if row is not None:
-            profiles[row] = profile.features
-    return profiles
+        held.append((profile.user_id, orjson.dumps(profile.features)))
+        if len(held) == CHUNK_ROWS:
+            profiles.add(_profile_frame(held))
+            held = []
+    if held:
+        profiles.add(_profile_frame(held))
+
+
+def _profile_frame(rows: list[tuple[str, bytes]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema={"user_id": pl.String, "features": pl.Binary}, orient="row")
+
+
+def _learn(events: Buckets, profiles: Buckets, types: list[str]) -> tuple[EventKinds, list[UserFeature]]:
+    """Encodings from the first bucket that holds anything: all users, or a random part of them."""
+    number, frame = next((number, frame) for number, frame in enumerate(events) if len(frame))
+    users = frame.get_column("user_id").unique(maintain_order=True)
+    kinds = encodings.learn_kinds(types, frame["type_of"].to_numpy(), _values(frame))
+    return kinds, encodings.learn_user_features(_profiles_of(users, profiles.bucket(number)))
+
+
+def _gather(
+    events: Buckets, profiles: Buckets, kinds: EventKinds, types: list[str], features: list[UserFeature]
+) -> dict[str, Any]:
+    """The columns of all users, bucket by bucket."""
+    columns = {name: ColumnWriter(dtype) for name, dtype in _DTYPES.items()}
+    matrix, ids = ColumnWriter(np.float32, width=sum(map(len, features))), TextWriter()
+    n_users = 0
+    for number, frame in enumerate(events):
+        if frame.is_empty():
+            continue
+        users = frame.get_column("user_id").unique(maintain_order=True)
+        numbers = pl.DataFrame({"user_id": users, "user": np.arange(len(users), dtype=np.int32)})
+        user = frame.join(numbers, on="user_id", how="left", maintain_order="left")["user"].to_numpy()
+        time_ms = frame["time_ms"].to_numpy()
+        order = np.lexsort((time_ms, user))
+        kind = encodings.encode_kinds(kinds, types, frame["type_of"].to_numpy(), _values(frame))
+        columns["user"].append(user[order] + np.int32(n_users))
+        columns["item"].append(frame["item"].to_numpy()[order])
+        columns["kind"].append(kind[order])
+        columns["time_ms"].append(time_ms[order])
+        columns["lengths"].append(np.bincount(user, minlength=len(users)))
+        matrix.append(encodings.encode_users(features, _profiles_of(users, profiles.bucket(number))))
+        ids.append(users.to_list())
+        n_users += len(users)
+    closed = {name: writer.close() for name, writer in columns.items()}
+    starts = np.concatenate([[0], np.cumsum(closed.pop("lengths"))]).astype(np.int64)
+    return {**closed, "starts": starts, "user_ids": ids.close(), "user_matrix": matrix.close()}
+
+
+def _values(frame: pl.DataFrame) -> np.ndarray:
+    return frame["value"].fill_null(np.nan).to_numpy()
+
+
+def _profiles_of(users: pl.Series, bucket: pl.DataFrame) -> list[Flat]:
+    """The features of each user, the last line of each; {} where there is none."""
+    found = {} if bucket.is_empty() else dict(bucket.iter_rows())
+    return [orjson.loads(found[user]) if user in found else {} for user in users]

@@ -30,7 +30,7 @@ def episodes(dataset: Dataset, users: np.ndarray, k: np.ndarray, *, query_begin:
     before = position < np.repeat(query_begin, lengths)
     hidden, targets = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     hidden[task[before], dataset.item[event[before]]] = True
-    right = ~before & dataset.relevant[event]
+    right = ~before & dataset.is_relevant(dataset.kind[event])
     targets[task[right], dataset.item[event[right]]] = True
     return Episodes(first_events(dataset, users, k), hidden, targets & ~hidden)
 

@@ -22,13 +22,7 @@ def read(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
     Raises DataError naming file and line for a missing file, an unknown format, a line that `model` refuses, and a
     schema version that this build does not know.
     """
-    for line, message in _parquet(path, model) if path.name.endswith(".parquet") else _json_lines(path, model):
-        version = getattr(message, "schema_version", SCHEMA_VERSION)
-        if version > SCHEMA_VERSION:
-            raise DataError(
-                f"{path}, line {line}: schema_version {version} is newer than {SCHEMA_VERSION}; upgrade fewstep"
-            )
-        yield line, message
+    yield from _parquet(path, model) if path.name.endswith(".parquet") else _json_lines(path, model)
 
 
 @contextmanager
@@ -85,6 +79,7 @@ def _json_lines(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
             message = model.model_validate_json(line)
         except ValidationError as error:
             raise DataError(f"{path}, line {number}: {complaint(error)}; correct or remove the line") from None
+        _require_known_version(message, f"{path}, line {number}")
         yield number, message
 
 
@@ -97,12 +92,27 @@ def _parquet(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:
         frame = polars.read_parquet(path)
     except (OSError, polars.exceptions.PolarsError) as error:
         raise unreadable(path, error) from None
-    for number, row in enumerate(frame.iter_rows(named=True), start=1):
+    yield from read_frame(frame, path, model)
+
+
+def read_frame(frame: Any, path: Path, model: type[M], *, first: int = 1) -> Iterator[tuple[int, M]]:
+    """Yield (row number, message) of a polars frame whose first row is row `first` of the file at `path`.
+
+    Raises DataError for a row that `model` refuses.
+    """
+    for number, row in enumerate(frame.iter_rows(named=True), start=first):
         try:
             message = model.model_validate(_present(row))
         except ValidationError as error:
             raise DataError(f"{path}, row {number}: {complaint(error)}; correct or remove the row") from None
+        _require_known_version(message, f"{path}, row {number}")
         yield number, message
+
+
+def _require_known_version(message: BaseModel, where: str) -> None:
+    version = getattr(message, "schema_version", SCHEMA_VERSION)
+    if version > SCHEMA_VERSION:
+        raise DataError(f"{where}: schema_version {version} is newer than {SCHEMA_VERSION}; upgrade fewstep")
 
 
 def _present(row: dict[str, Any]) -> dict[str, Any]:

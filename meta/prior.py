@@ -1,34 +1,43 @@
 """How popular items are, over all time and lately."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from meta.dataset import Dataset
 from meta.supports import DAY_MS
 
+_CHUNK_EVENTS = 2_000_000
+
 
 def popularity(dataset: Dataset) -> np.ndarray:
     """Events per item (n_items,) float64."""
-    return np.bincount(dataset.item, minlength=dataset.n_items).astype(np.float64)
+    counts = np.zeros(dataset.n_items)
+    for items in _chunks(dataset.item):
+        counts += np.bincount(items, minlength=dataset.n_items)
+    return counts
 
 
 def decayed_counts(dataset: Dataset, times_ms: np.ndarray, tau_days: float) -> np.ndarray:
     """Counts of the events strictly before each time, each event weighing exp(-age / tau): (T, n_items) float64.
 
-    `times_ms` (T,) may come in any order. One pass over the events.
+    `times_ms` (T,) may come in any order. One pass over the events, in any order, a chunk in memory at a time.
     """
-    events = np.argsort(dataset.time_ms, kind="stable")
-    times, items = dataset.time_ms[events], dataset.item[events]
-    counts = np.empty((len(times_ms), dataset.n_items))
-    running = np.zeros(dataset.n_items)
-    done, now = 0, times[0]
-    for row in np.argsort(times_ms, kind="stable"):
-        until = np.searchsorted(times, times_ms[row], side="left")
-        running *= np.exp(-max(0, times_ms[row] - now) / (tau_days * DAY_MS))
-        weights = np.exp(-(times_ms[row] - times[done:until]) / (tau_days * DAY_MS))
-        running += np.bincount(items[done:until], weights=weights, minlength=dataset.n_items)
-        counts[row] = running
-        done, now = until, max(now, times_ms[row])
-    return counts
+    order = np.argsort(times_ms, kind="stable")
+    times, tau_ms = np.asarray(times_ms)[order], tau_days * DAY_MS
+    added = np.zeros(len(times) * dataset.n_items)
+    for items, moments in zip(_chunks(dataset.item), _chunks(dataset.time_ms), strict=True):
+        first = np.searchsorted(times, moments, side="right")  # the first of the times that lies behind the event
+        counted = first < len(times)
+        first, moments = first[counted], moments[counted]
+        weights = np.exp((moments - times[first]) / tau_ms)
+        added += np.bincount(first * dataset.n_items + items[counted], weights=weights, minlength=len(added))
+    counts = added.reshape(len(times), dataset.n_items)
+    for row in range(1, len(times)):
+        counts[row] += counts[row - 1] * np.exp((times[row - 1] - times[row]) / tau_ms)
+    found = np.empty_like(counts)
+    found[order] = counts
+    return found
 
 
 def time_grid(dataset: Dataset, max_rows: int) -> np.ndarray:
@@ -39,3 +48,7 @@ def time_grid(dataset: Dataset, max_rows: int) -> np.ndarray:
         return np.array([after], dtype=np.int64)
     days = max(1, int(np.ceil((after - first) / ((max_rows - 1) * DAY_MS))))
     return np.append(np.arange(first, after, days * DAY_MS, dtype=np.int64), after)
+
+
+def _chunks(column: np.ndarray) -> Iterator[np.ndarray]:
+    return (column[start : start + _CHUNK_EVENTS] for start in range(0, len(column), _CHUNK_EVENTS))

@@ -10,7 +10,7 @@ SCHEMA_VERSION = 1
 """Version of every message that this build writes, and the newest that it reads."""
 
 # 1973-03-03 in milliseconds; as seconds it is the year 5138. Anything below is a timestamp in seconds.
-_OLDEST_MS = 100_000_000_000
+OLDEST_MS = 100_000_000_000
 
 
 class Incoming(BaseModel):
@@ -47,7 +47,7 @@ def epoch_ms(value: Any) -> int:
     if isinstance(value, float) and not isfinite(value):
         raise ValueError("not a finite number")
     milliseconds = int(round(value))  # noqa: RUF046 - round() is untyped for the union
-    if milliseconds < _OLDEST_MS:
+    if milliseconds < OLDEST_MS:
         raise ValueError("before 1973: epoch milliseconds are expected, this looks like seconds")
     if milliseconds >= 2**53:
         raise ValueError("beyond the year 287396: epoch milliseconds are expected")
@@ -65,7 +65,7 @@ Timestamp = Annotated[
     BeforeValidator(epoch_ms),
     WithJsonSchema(
         {
-            "anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "minimum": _OLDEST_MS}],
+            "anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "minimum": OLDEST_MS}],
             "description": "RFC 3339 text or epoch milliseconds",
         }
     ),
