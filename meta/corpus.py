@@ -1,8 +1,11 @@
 """A whole world of interactions, and how it becomes canonical files."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator, Set
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +13,9 @@ from pydantic import BaseModel
 
 from meta.files import writing
 from schemas import InteractionEvent, Item, UserProfile
+from schemas.errors import DataError
+
+PART_ROWS = 500_000
 
 
 class Corpus(NamedTuple):
@@ -23,28 +29,70 @@ class Corpus(NamedTuple):
     """What was planted, where the world is made up"""
 
 
-def write(corpus: Corpus, out: Path, *, held_out: Set[str] = frozenset()) -> dict[str, int]:
+def write(corpus: Corpus, out: Path, *, held_out: Set[str] = frozenset(), parquet: bool = False) -> dict[str, int]:
     """Write interactions.jsonl, items.jsonl, users.jsonl, and truth.jsonl where there is one; gives lines per file.
 
-    Events of the user ids in `held_out` go to held-out.jsonl instead. Raises DataError where `out` cannot be written.
+    Events of the user ids in `held_out` go to held-out.jsonl instead. With `parquet` the events of each of the two are
+    a folder of Parquet files, for histories of many millions. Raises DataError where `out` cannot be written.
     """
     counts = {
         "items.jsonl": _write_all(out / "items.jsonl", corpus.items),
         "users.jsonl": _write_all(out / "users.jsonl", corpus.users),
-        "interactions.jsonl": 0,
     }
     if corpus.truth:
         counts["truth.jsonl"] = _write_all(out / "truth.jsonl", corpus.truth)
-    if held_out:
-        counts["held-out.jsonl"] = 0
+    sink = _parts if parquet else _lines
+    names = ["interactions", "held-out"] if held_out else ["interactions"]
     with ExitStack() as stack:
-        names = ["interactions.jsonl", "held-out.jsonl"] if held_out else ["interactions.jsonl"]
-        opened = {name: stack.enter_context(writing(out / name)) for name in names}
+        writers = {name: stack.enter_context(sink(out, name)) for name in names}
+        suffix = "" if parquet else ".jsonl"
+        counts |= {name + suffix: 0 for name in names}
         for event in corpus.events():
-            name = "held-out.jsonl" if event.user_id in held_out else "interactions.jsonl"
-            opened[name].write(_line(event))
-            counts[name] += 1
+            name = "held-out" if event.user_id in held_out else "interactions"
+            writers[name](event)
+            counts[name + suffix] += 1
     return counts
+
+
+@contextmanager
+def _lines(out: Path, name: str) -> Iterator[Callable[[InteractionEvent], object]]:
+    with writing(out / f"{name}.jsonl") as file:
+        yield lambda event: file.write(_line(event))
+
+
+@contextmanager
+def _parts(out: Path, name: str) -> Iterator[Callable[[InteractionEvent], object]]:
+    """Files of PART_ROWS events below a folder of this name; the folder appears whole or not at all."""
+    import polars
+
+    folder, partial = out / name, out / f".{name}.{os.getpid()}"
+    held: list[dict[str, Any]] = []
+    written = count(0)
+
+    def flush() -> None:
+        frame = polars.DataFrame(held, schema_overrides={"value": polars.Float64}, infer_schema_length=None)
+        frame.write_parquet(partial / f"part-{next(written):05}.parquet")
+        held.clear()
+
+    def add(event: InteractionEvent) -> None:
+        held.append(event.model_dump(exclude={"context", "schema_version"}))
+        if len(held) == PART_ROWS:
+            flush()
+
+    try:
+        partial.mkdir(parents=True)
+        yield add
+        if held:
+            flush()
+        if folder.exists():
+            raise DataError(f"{folder} exists; choose another folder, or remove it first")
+        partial.rename(folder)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {folder}: {error.strerror or error}; choose a folder that can be written"
+        ) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_all(path: Path, rows: list[Any]) -> int:

@@ -83,7 +83,7 @@ def load(
     item_ids: Sequence[str] | None = None,
     memory_rows: int = MEMORY_ROWS,
 ) -> Dataset:
-    """Read files of InteractionEvent, Item and UserProfile messages.
+    """Read files of InteractionEvent, Item and UserProfile messages; interactions may be folders of Parquet files.
 
     With `like` events and profiles are encoded as in that bundle, and `item_ids` are its item rows: items of the file
     that it lacks are left out, items that the file lacks are bare. Otherwise rows are in file order and the encodings
@@ -91,14 +91,15 @@ def load(
     memory does not grow with events and users any more; the encodings are then learned from a part of the users.
     Raises DataError naming file and line for anything that cannot be read, and for a file without usable events.
     """
-    paths = [interactions] if isinstance(interactions, Path) else list(interactions)
+    named = [interactions] if isinstance(interactions, Path) else list(interactions)
+    paths = [file for path in named for file in (sorted(path.glob("*.parquet")) if path.is_dir() else [path])]
     catalog = {item.item_id: item for _, item in files.read(items, Item)}
     rows = list(catalog if item_ids is None else item_ids)
     with Buckets(memory_rows=memory_rows) as events, Buckets(memory_rows=memory_rows) as profiles:
         types, dropped = _deal_events(events, paths, rows)
         if not len(events):
             raise DataError(
-                f"{', '.join(map(str, paths))}: no event is on an item of {items} ({dropped} are on others);"
+                f"{', '.join(map(str, named))}: no event is on an item of {items} ({dropped} are on others);"
                 " give the items that these interactions are about"
             )
         if users is not None:

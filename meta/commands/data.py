@@ -25,6 +25,7 @@ def data(
     users: Annotated[int, typer.Option(min=1, help="Users of a synthetic world")] = 1000,
     items: Annotated[int, typer.Option(min=4, help="Items of a synthetic world")] = 800,
     events_per_user: Annotated[float, typer.Option(min=1, help="Mean events of a synthetic user")] = 40.0,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Write the events as folders of Parquet files")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print what was written as JSON")] = False,
 ) -> None:
     """Write interactions.jsonl, items.jsonl and users.jsonl, ready for `fewstep train`."""
@@ -40,7 +41,7 @@ def data(
             sizes = synthetic.Sizes(users=users, items=items, events_per_user=events_per_user)
             world = synthetic.generate(sizes, seed=seed)
         held_out = splits.hold_out([user.user_id or "" for user in world.users], hold_out, seed=seed)
-        counts = corpus.write(world, out, held_out=held_out)
+        counts = corpus.write(world, out, held_out=held_out, parquet=parquet)
     if json_output:
         typer.echo(json.dumps({"out": str(out), "lines": counts}))
         return

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    interactions: Annotated[Path, typer.Option(help="Training interactions: .jsonl, .jsonl.gz or .parquet")],
+    interactions: Annotated[
+        Path, typer.Option(help="Training interactions: .jsonl, .jsonl.gz, .parquet, or a folder of Parquet files")
+    ],
     items: Annotated[Path, typer.Option(help="The catalog")],
     model_store: Annotated[str, typer.Option(help="fsspec URL or path of the model store")],
     model: Annotated[str, typer.Option(help="Name of the model")],
@@ -109,7 +111,10 @@ def _measure(dataset: "Dataset", trained: "Trained", *, seed: int) -> dict[str, 
 
 
 def _sha256(path: Path) -> str:
-    from hashlib import file_digest
+    """Of a file; of a folder of Parquet files, that of their digests in order of name."""
+    from hashlib import file_digest, sha256
 
+    if path.is_dir():
+        return sha256("".join(_sha256(file) for file in sorted(path.glob("*.parquet"))).encode()).hexdigest()
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()

@@ -2,7 +2,7 @@ import numpy as np
 import polars
 import pytest
 
-from meta import dataset
+from meta import corpus, dataset, synthetic
 from schemas import EventKinds, Manifest, UserFeature
 from schemas.errors import DataError
 
@@ -145,3 +145,14 @@ def test_a_range_of_users_shares_the_columns(made_up):
     assert np.shares_memory(part.item, loaded.item) and not np.shares_memory(copied.item, loaded.item)
     whole, wanted = by_user(loaded), [loaded.user_ids[row] for row in range(3, 9)]
     assert by_user(part) == by_user(copied) == {user: whole[user] for user in wanted}
+
+
+def test_a_folder_of_parquet_files_is_one_history(made_up, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "PART_ROWS", 3000)
+    world = synthetic.generate(synthetic.Sizes(users=250, items=120, events_per_user=45), seed=3)
+    counts = corpus.write(world, tmp_path, parquet=True)
+    assert len(list((tmp_path / "interactions").glob("*.parquet"))) == -(-counts["interactions"] // 3000)
+    corpus.write(world, tmp_path)
+    folder = dataset.load(tmp_path / "interactions", tmp_path / "items.jsonl", tmp_path / "users.jsonl")
+    lines = dataset.load(tmp_path / "interactions.jsonl", tmp_path / "items.jsonl", tmp_path / "users.jsonl")
+    assert by_user(folder) == by_user(lines)
