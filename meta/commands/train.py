@@ -53,7 +53,7 @@ def train(
             config=recipe,
             seed=seed,
             measures=measures,
-            data=bundle.describe_data(dataset) | {"sha256": {path.name: _sha256(path) for path in files}},
+            data=bundle.describe_data(dataset) | {"sha256": {path.name: sha256_of(path) for path in files}},
             created=datetime.now(UTC),
         )
     if json_output:
@@ -110,11 +110,11 @@ def _measure(dataset: "Dataset", trained: "Trained", *, seed: int) -> dict[str, 
     }
 
 
-def _sha256(path: Path) -> str:
-    """Of a file; of a folder of Parquet files, that of their digests in order of name."""
+def sha256_of(path: Path) -> str:
+    """Of a file, as hex digits; of a folder of Parquet files, that of their digests in order of name."""
     from hashlib import file_digest, sha256
 
     if path.is_dir():
-        return sha256("".join(_sha256(file) for file in sorted(path.glob("*.parquet"))).encode()).hexdigest()
+        return sha256("".join(sha256_of(file) for file in sorted(path.glob("*.parquet"))).encode()).hexdigest()
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
