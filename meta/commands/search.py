@@ -64,7 +64,7 @@ def _write(found: "Found", out: Path, *, searched: list[str]) -> None:
     """Write best.toml, report.json and report.md, each whole or not at all."""
     from meta.files import writing
 
-    best = {name: getattr(found.config, name) for name in sorted(found.config.model_fields_set)}
+    best = {name: value for name, value in found.config.model_dump(mode="json").items() if value is not None}
     with writing(out / "best.toml") as file:
         file.writelines(f"{name} = {_toml(value)}\n" for name, value in best.items())
     report = {"value": found.value, "best": found.config.model_dump(mode="json"), "importances": found.importances}
