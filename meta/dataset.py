@@ -11,12 +11,15 @@ from meta import encodings, files
 from schemas import EventKinds, Flat, InteractionEvent, Item, Manifest, UserFeature, UserProfile
 from schemas.errors import DataError
 
+RATING_TYPE = "rating"
+"""The event type whose value is a rating."""
+
 
 @dataclass(frozen=True)
 class Dataset:
     """n events of users on items, sorted by (user, time); file order breaks ties.
 
-    Events of user u are `starts[u]:starts[u + 1]`; every user has at least one.
+    Events of user u are `starts[u]:starts[u + 1]`; as loaded, every user has at least one.
     """
 
     user: np.ndarray
@@ -27,6 +30,8 @@ class Dataset:
     """(n,) int16: as `kinds` gives them, negative for a type that it does not know"""
     time_ms: np.ndarray
     """(n,) int64"""
+    rating: np.ndarray
+    """(n,) float32: the value of an event of type `rating`, NaN for every other event"""
     starts: np.ndarray
     """(n_users + 1,) int64"""
     user_ids: list[str]
@@ -103,6 +108,8 @@ def load(
     types, type_of, values = list(columns.types), np.asarray(columns.type_of), np.asarray(columns.value)
     kinds = like.kinds if like else encodings.learn_kinds(types, type_of, values)
     features = like.user_features if like else encodings.learn_user_features(profiles)
+    # The value of another type may be a price or a duration.
+    rating = np.where(type_of == columns.types.get(RATING_TYPE, -1), values, np.nan).astype(np.float32)
     time_ms, user = np.asarray(columns.time_ms, dtype=np.int64), np.asarray(columns.user, dtype=np.int32)
     order = np.lexsort((time_ms, user))
     return Dataset(
@@ -110,6 +117,7 @@ def load(
         item=np.asarray(columns.item, dtype=np.int32)[order],
         kind=encodings.encode_kinds(kinds, types, type_of, values)[order],
         time_ms=time_ms[order],
+        rating=rating[order],
         starts=np.searchsorted(user[order], np.arange(len(columns.users) + 1)).astype(np.int64),
         user_ids=list(columns.users),
         item_ids=rows,
@@ -132,9 +140,23 @@ def subset(dataset: Dataset, users: np.ndarray) -> Dataset:
         item=dataset.item[at],
         kind=dataset.kind[at],
         time_ms=dataset.time_ms[at],
+        rating=dataset.rating[at],
         starts=starts.astype(np.int64),
         user_ids=[dataset.user_ids[user] for user in users],
         user_matrix=dataset.user_matrix[users],
+    )
+
+
+def keep_events(dataset: Dataset, kept: np.ndarray) -> Dataset:
+    """The events where `kept` (n,) is true; all users stay, some of them maybe without an event."""
+    return replace(
+        dataset,
+        user=dataset.user[kept],
+        item=dataset.item[kept],
+        kind=dataset.kind[kept],
+        time_ms=dataset.time_ms[kept],
+        rating=dataset.rating[kept],
+        starts=np.concatenate([[0], np.cumsum(kept)])[dataset.starts],
     )
 
 
