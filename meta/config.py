@@ -124,21 +124,23 @@ class TrainingConfig(BaseModel):
         return self
 
 
-def read_config(path: Path | None) -> TrainingConfig:
-    """Read a TOML file of `TrainingConfig` fields; the defaults without a file.
+def read_config(path: Path | None, **given: Any) -> TrainingConfig:
+    """Read a TOML file of `TrainingConfig` fields, none without a file; fields `given` that are not None go first.
 
     Raises ConfigurationError naming the file, the field and what is expected.
     """
-    if path is None:
-        return TrainingConfig()
+    where = "the command line" if path is None else str(path)
     try:
-        return TrainingConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        fields = {} if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
+        return TrainingConfig.model_validate(
+            fields | {name: value for name, value in given.items() if value is not None}
+        )
     except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}; name a readable TOML file with --config") from None
+        raise ConfigurationError(f"{where}: {error.strerror}; name a readable TOML file with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}; write it as TOML in UTF-8") from None
+        raise ConfigurationError(f"{where}: {error}; write it as TOML in UTF-8") from None
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         found = f"{name} is {first['input']!r}: " if name else ""
-        raise ConfigurationError(f"{path}: {found}{first['msg']}; correct it") from None
+        raise ConfigurationError(f"{where}: {found}{first['msg']}; correct it") from None
