@@ -43,7 +43,8 @@ def outer_loss(model: Initialization, batch: Batch, config: TrainingConfig) -> T
     theta, items = model.theta(), model.items()
     adapted = _adapt(batch, theta, items, model, dropout=config.dropout)
     if config.algorithm is Algorithm.REPTILE:
-        return _moved(batch, adapted, theta) + query_loss(adapted.user_vector.detach(), items, batch, config)
+        reached = _dropped(adapted.user_vector.detach(), model, config.dropout)
+        return _moved(batch, adapted, theta) + query_loss(reached, items, batch, config)
     if model.traits.encoder:
         # The contrastive loss shapes the embeddings and the likelihood what makes scores of them: scale and prior.
         fixed = {name: tensor.detach() for name, tensor in items.items()}

@@ -83,7 +83,7 @@ def served(found: Trained, world: Dataset, k: int) -> tuple[np.ndarray, np.ndarr
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_graphs_agree_with_torch_and_give_a_part_to_each_event(name, trained, data_of):
     found, world = trained(name), data_of(name)
-    users, vectors, scores = served(found, world, 5)
+    _, vectors, scores = served(found, world, 5)
     if found.rating_range is not None:
         scores = scores.clip(*found.rating_range)
     expected = as_scorer(found).score(first_events(world, np.arange(20), 5))
