@@ -48,7 +48,7 @@ class Found(NamedTuple):
 
 
 def query_loss(scorer: Scorer, checking: Dataset, config: TrainingConfig) -> float:
-    """Negative log-likelihood of a query item among the catalog less what the user had, mean over checks with k >= 1."""
+    """Negative log-likelihood of a query item among what the user never had, mean over the checks with k >= 1."""
     found = []
     for tasks in validation_tasks(checking, config):
         if tasks.supports.support_mask.any():
