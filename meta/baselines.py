@@ -1,11 +1,11 @@
 """Simple recommenders, which a learned one has to beat."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from meta.dataset import Dataset
+from meta.dataset import Dataset, keep_events
 from meta.encodings import NEGATIVE_TYPES
 from meta.modes import Mode
 from meta.prior import decayed_counts, popularity
@@ -114,14 +114,7 @@ def _positive(dataset: Dataset) -> Dataset:
     kept = dataset.relevant
     if not kept.any():
         raise DataError("every training event says no; baselines need events that say yes, such as views or ratings")
-    return replace(
-        dataset,
-        user=dataset.user[kept],
-        item=dataset.item[kept],
-        kind=dataset.kind[kept],
-        time_ms=dataset.time_ms[kept],
-        starts=np.concatenate([[0], np.cumsum(kept)])[dataset.starts],
-    )
+    return keep_events(dataset, kept)
 
 
 def _recency(dataset: Dataset, supports: Supports, tau_days: float) -> np.ndarray:

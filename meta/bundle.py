@@ -47,9 +47,10 @@ def write_bundle(
     store = open_store(store_url)
     parent = read_latest(store, model)
     tensors = {THETA_FILE: trained.theta, ITEMS_FILE: trained.items}
+    width = trained.items["item_vectors"].shape[1]
     files = {
-        "adapt.onnx": export_adapt(trained.theta),
-        "score.onnx": export_score(config.d),
+        "adapt.onnx": export_adapt(trained.theta, trained.items),
+        "score.onnx": export_score(width),
         **{name: save(dict(sorted(group.items()))) for name, group in tensors.items()},
         "items.jsonl.gz": _compressed(dataset.items),
     }
@@ -60,10 +61,11 @@ def write_bundle(
         version=version,
         created_at=f"{created:%Y-%m-%dT%H:%M:%SZ}",
         parent_version=parent.version if parent else None,
-        algorithm=_algorithm(config),
+        algorithm=config.algorithm.value,
+        objective=config.objective.value,
         inner_steps=config.inner_steps,
         n_items=dataset.n_items,
-        d=config.d,
+        d=width,
         files={
             name: FileEntry(size=len(content), sha256=sha256(content).hexdigest()) for name, content in files.items()
         },
@@ -109,12 +111,6 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
         "first_ms": int(dataset.time_ms.min()),
         "last_ms": int(dataset.time_ms.max()),
     }
-
-
-def _algorithm(config: TrainingConfig) -> str:
-    if config.inner_steps == 0:
-        return "pooled start"
-    return "Meta-SGD on the user vector, " + ("first order" if config.first_order else "second order")
 
 
 def _compressed(items: list[Item]) -> bytes:

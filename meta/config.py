@@ -1,12 +1,41 @@
 """What a training run can be told, and how it is read from a file."""
 
 import tomllib
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from meta.algorithms import Algorithm, traits_of
 from schemas.errors import ConfigurationError
+
+
+class Objective(StrEnum):
+    """What is learned to be foreseen, and what a score is."""
+
+    RANKING = "ranking"
+    """which items come next; scores order one user's list"""
+    RATING = "rating"
+    """what the user will rate an item with; the score is that rating"""
+
+    @property
+    def rating(self) -> bool:
+        """Whether scores are ratings."""
+        return self is Objective.RATING
+
+
+class RankingLoss(StrEnum):
+    """The outer loss of ranking."""
+
+    SOFTMAX = "softmax"
+    """log-likelihood of a query item among the catalog, sampled with correction where that is too large"""
+    BCE = "bce"
+    """each query item against sampled negatives, as yes and no"""
+
+
+_RATING_RECIPE: dict[str, Any] = {"algorithm": Algorithm.META_SGD, "inner_steps": 5}
+"""Defaults where the objective is rating."""
 
 
 class TrainingConfig(BaseModel):
@@ -14,9 +43,33 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    algorithm: Annotated[Algorithm, Field(description="Member of the family, see meta.algorithms")] = (
+        Algorithm.AMORTIZED
+    )
+    objective: Annotated[Objective, Field(description="What a score says: an order, or a rating")] = Objective.RANKING
+    ranking_loss: Annotated[RankingLoss, Field(description="Outer loss of ranking")] = RankingLoss.SOFTMAX
     d: Annotated[int, Field(ge=1, le=512, description="Latent dimensions")] = 32
     inner_steps: Annotated[int, Field(ge=0, le=20, description="Gradient steps per adaptation; 0 is the control")] = 3
-    first_order: Annotated[bool, Field(description="Do not differentiate through the inner gradient")] = False
+    inner_rate: Annotated[
+        float, Field(gt=0, description="Step size; where step sizes are learned, the one they start from")
+    ] = 1.0
+    kind_weights: Annotated[
+        dict[str, float],
+        Field(description="Where the weights of event types in the inner loss start; negative for one that says no"),
+    ] = {}
+    low_rating: Annotated[
+        float | None, Field(description="Ratings below this say no in the inner loss of ranking; none does if absent")
+    ] = None
+    exact_items: Annotated[
+        int, Field(ge=1, description="Largest catalog over which softmaxes are taken in full, inner and outer")
+    ] = 20_000
+    sampled_items: Annotated[
+        int, Field(ge=1, description="Catalog rows sampled for the softmaxes over larger catalogs")
+    ] = 2048
+    negatives: Annotated[
+        int, Field(ge=1, description="Items sampled as negatives of a batch: bce, siamese and triplet")
+    ] = 128
+    margin: Annotated[float, Field(gt=0, description="Of the contrastive losses, in squared distance")] = 0.5
     positions: Annotated[int, Field(ge=1, le=1000, description="Recent events with an attention logit each")] = 32
     taus_days: Annotated[
         tuple[float, ...], Field(min_length=1, description="Decay times of the recent popularity, in days")
@@ -49,21 +102,45 @@ class TrainingConfig(BaseModel):
     ] = 0.1
     validate_every: Annotated[int, Field(ge=1, description="Epochs between two looks at the validation users")] = 5
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        """Defaults that depend on objective and algorithm; what is given stays."""
+        if not isinstance(given, dict):
+            return given
+        filled = (_RATING_RECIPE if given.get("objective") == Objective.RATING else {}) | given
+        algorithm = filled.get("algorithm", Algorithm.AMORTIZED)
+        if algorithm in set(Algorithm) and not traits_of(Algorithm(algorithm)).steps:
+            filled = {"inner_steps": 0} | filled
+        return filled
 
-def read_config(path: Path | None) -> TrainingConfig:
-    """Read a TOML file of `TrainingConfig` fields; the defaults without a file.
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainingConfig":
+        traits = traits_of(self.algorithm)
+        if self.inner_steps and not traits.steps:
+            raise ValueError(f"algorithm {self.algorithm} takes no inner steps; leave inner_steps out")
+        if self.objective.rating and traits.encoder:
+            raise ValueError(f"algorithm {self.algorithm} learns from what is near and gives no ratings; name another")
+        return self
+
+
+def read_config(path: Path | None, **given: Any) -> TrainingConfig:
+    """Read a TOML file of `TrainingConfig` fields, none without a file; fields `given` that are not None go first.
 
     Raises ConfigurationError naming the file, the field and what is expected.
     """
-    if path is None:
-        return TrainingConfig()
+    where = "the command line" if path is None else str(path)
     try:
-        return TrainingConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        fields = {} if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
+        return TrainingConfig.model_validate(
+            fields | {name: value for name, value in given.items() if value is not None}
+        )
     except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}; name a readable TOML file with --config") from None
+        raise ConfigurationError(f"{where}: {error.strerror}; name a readable TOML file with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}; write it as TOML in UTF-8") from None
+        raise ConfigurationError(f"{where}: {error}; write it as TOML in UTF-8") from None
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"{path}: {name} is {first['input']!r}: {first['msg']}; correct it") from None
+        found = f"{name} is {first['input']!r}: " if name else ""
+        raise ConfigurationError(f"{where}: {found}{first['msg']}; correct it") from None

@@ -16,15 +16,24 @@ from meta.scratch import ColumnWriter, TextWriter
 from schemas import EventKinds, Flat, Item, Manifest, UserFeature, UserProfile
 from schemas.errors import DataError
 
-_DTYPES = {"user": np.int32, "item": np.int32, "kind": np.int16, "time_ms": np.int64, "lengths": np.int64}
+RATING_TYPE = "rating"
+"""The event type whose value is a rating."""
+_DTYPES = {
+    "user": np.int32,
+    "item": np.int32,
+    "kind": np.int16,
+    "time_ms": np.int64,
+    "rating": np.float32,
+    "lengths": np.int64,
+}
 
 
 @dataclass(frozen=True)
 class Dataset:
     """n events of users on items, sorted by (user, time); file order breaks ties.
 
-    Events of user u are `starts[u]:starts[u + 1]`; every user has at least one. Of many events the columns lie on disk
-    and users are in the order of a hash of their ids, which is as good as a random one.
+    Events of user u are `starts[u]:starts[u + 1]`; as loaded, every user has at least one. Of many events the columns
+    lie on disk and users are in the order of a hash of their ids, which is as good as a random one.
     """
 
     user: np.ndarray
@@ -35,6 +44,8 @@ class Dataset:
     """(n,) int16: as `kinds` gives them, negative for a type that it does not know"""
     time_ms: np.ndarray
     """(n,) int64"""
+    rating: np.ndarray
+    """(n,) float32: the value of an event of type `rating`, NaN for every other event"""
     starts: np.ndarray
     """(n_users + 1,) int64"""
     user_ids: Sequence[str]
@@ -140,9 +151,23 @@ def subset(dataset: Dataset, users: np.ndarray) -> Dataset:
         item=dataset.item[at],
         kind=dataset.kind[at],
         time_ms=dataset.time_ms[at],
+        rating=dataset.rating[at],
         starts=starts,
         user_ids=ids,
         user_matrix=matrix,
+    )
+
+
+def keep_events(dataset: Dataset, kept: np.ndarray) -> Dataset:
+    """The events where `kept` (n,) is true; all users stay, some of them maybe without an event."""
+    return replace(
+        dataset,
+        user=dataset.user[kept],
+        item=dataset.item[kept],
+        kind=dataset.kind[kept],
+        time_ms=dataset.time_ms[kept],
+        rating=dataset.rating[kept],
+        starts=np.concatenate([[0], np.cumsum(kept)])[dataset.starts],
     )
 
 
@@ -198,6 +223,7 @@ def _gather(
     """The columns of all users, bucket by bucket."""
     columns = {name: ColumnWriter(dtype) for name, dtype in _DTYPES.items()}
     matrix, ids = ColumnWriter(np.float32, width=sum(map(len, features))), TextWriter()
+    rating_type = types.index(RATING_TYPE) if RATING_TYPE in types else -1
     n_users = 0
     for number, frame in enumerate(events):
         if frame.is_empty():
@@ -207,11 +233,15 @@ def _gather(
         user = frame.join(numbers, on="user_id", how="left", maintain_order="left")["user"].to_numpy()
         time_ms = frame["time_ms"].to_numpy()
         order = np.lexsort((time_ms, user))
-        kind = encodings.encode_kinds(kinds, types, frame["type_of"].to_numpy(), _values(frame))
+        type_of, values = frame["type_of"].to_numpy(), _values(frame)
+        kind = encodings.encode_kinds(kinds, types, type_of, values)
+        # The value of another type may be a price or a duration.
+        rating = np.where(type_of == rating_type, values, np.nan)
         columns["user"].append(user[order] + np.int32(n_users))
         columns["item"].append(frame["item"].to_numpy()[order])
         columns["kind"].append(kind[order])
         columns["time_ms"].append(time_ms[order])
+        columns["rating"].append(rating[order])
         columns["lengths"].append(np.bincount(user, minlength=len(users)))
         matrix.append(encodings.encode_users(features, _profiles_of(users, profiles.bucket(number))))
         ids.append(users.to_list())

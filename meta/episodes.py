@@ -17,11 +17,18 @@ class Episodes(NamedTuple):
     """(b, n_items) bool: no candidates, the user had them before the query set"""
     targets: np.ndarray
     """(b, n_items) bool: items of the query set, each once"""
+    ratings: np.ndarray | None = None
+    """(b, n_items) float32: the last rating of each target, where ratings are what is learned"""
 
 
-def episodes(dataset: Dataset, users: np.ndarray, k: np.ndarray, *, query_begin: np.ndarray) -> Episodes:
+def episodes(
+    dataset: Dataset, users: np.ndarray, k: np.ndarray, *, query_begin: np.ndarray, rated: bool = False
+) -> Episodes:
     """Support = the first k events (b,), query = all from event `query_begin` (b,) >= k on, candidates = items that
-    no event before `query_begin` was about. Nothing that happened after the k-th event is seen by the support side."""
+    no event before `query_begin` was about. Nothing that happened after the k-th event is seen by the support side.
+
+    A query event counts if it is a right answer; where what is learned is `rated`, if it is a rating.
+    """
     shape = (len(users), dataset.n_items)
     lengths = dataset.lengths[users]
     task = np.repeat(np.arange(len(users)), lengths)
@@ -30,9 +37,14 @@ def episodes(dataset: Dataset, users: np.ndarray, k: np.ndarray, *, query_begin:
     before = position < np.repeat(query_begin, lengths)
     hidden, targets = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     hidden[task[before], dataset.item[event[before]]] = True
-    right = ~before & dataset.is_relevant(dataset.kind[event])
+    right = ~before & (~np.isnan(dataset.rating[event]) if rated else dataset.is_relevant(dataset.kind[event]))
     targets[task[right], dataset.item[event[right]]] = True
-    return Episodes(first_events(dataset, users, k), hidden, targets & ~hidden)
+    supports = first_events(dataset, users, k)
+    if not rated:
+        return Episodes(supports, hidden, targets & ~hidden)
+    ratings = np.zeros(shape, dtype=np.float32)
+    ratings[task[right], dataset.item[event[right]]] = dataset.rating[event[right]]
+    return Episodes(supports, hidden, targets & ~hidden, ratings)
 
 
 def draw(dataset: Dataset, users: np.ndarray, config: TrainingConfig, rng: np.random.Generator) -> Episodes:
@@ -46,4 +58,5 @@ def draw(dataset: Dataset, users: np.ndarray, config: TrainingConfig, rng: np.ra
     short = rng.choice(config.support_sizes, len(users))
     longer = rng.choice(config.support_sizes + config.long_support_sizes, len(users))
     k = np.where(fixed, np.minimum(short, config.fixed_query_begin), np.minimum(longer, lengths - 1))
-    return episodes(dataset, users, k, query_begin=np.where(fixed, config.fixed_query_begin, k))
+    begin = np.where(fixed, config.fixed_query_begin, k)
+    return episodes(dataset, users, k, query_begin=begin, rated=config.objective.rating)

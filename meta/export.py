@@ -29,11 +29,13 @@ _THETA = (
     "step_sizes",
     "step_decays",
     "support_power",
+    "trust",
+    "kind_ratings",
+    "shrinkage",
 )
-_ITEMS = ("item_vectors", "item_keys", "prior")
 
 # Example sizes: none is 0 or 1, which the exporter would take for constants, and no two are equal.
-_BATCH, _SUPPORT, _N_ITEMS, _TIMES = 3, 5, 11, 7
+_BATCH, _SUPPORT, _N_ITEMS, _TIMES, _SAMPLE = 3, 5, 11, 7, 13
 
 
 class _Adapt(nn.Module):
@@ -48,7 +50,8 @@ class _Adapt(nn.Module):
         items: Tensors,
     ) -> tuple[Tensor, Tensor]:
         support = Support(support_items, support_mask, support_kind, user_features)
-        adapted = adapt(support, functional.embedding(time_index, items["prior"]), theta=theta, items=items)
+        prior = items["sample_prior"] if "sample_prior" in items else items["prior"]
+        adapted = adapt(support, functional.embedding(time_index, prior), theta=theta, items=items)
         return adapted.user_vector, adapted.support_vectors
 
 
@@ -57,12 +60,12 @@ class _Score(nn.Module):
         return user_vector @ item_vectors.T + functional.embedding(time_index, prior)
 
 
-def export_adapt(theta: Tensors) -> bytes:
-    """`adapt.onnx` for tensors of these names and shapes; batch, support, item rows and prior rows are symbolic.
+def export_adapt(theta: Tensors, items: Tensors) -> bytes:
+    """`adapt.onnx` for tensors of these names and shapes; batch, support, item rows, rows of the sample and of the
+    prior are symbolic. Where there is a sample, the graph's work does not depend on the size of the catalog.
 
     Raises BundleError where the exporter froze one of them.
     """
-    d = theta["start"].shape[0]
     features = torch.zeros(_BATCH, theta["user_weights"].shape[0]) if "user_weights" in theta else None
     feeds = (
         torch.zeros(_BATCH, _SUPPORT, dtype=torch.int64),
@@ -71,13 +74,20 @@ def export_adapt(theta: Tensors) -> bytes:
         features,
         torch.zeros(_BATCH, dtype=torch.int64),
     )
-    batch, support, n_items, times = (torch.export.Dim(name) for name in ("batch", "support", "n_items", "times"))
+    batch, support, n_items, times, rows = (
+        torch.export.Dim(name) for name in ("batch", "support", "n_items", "times", "sampled")
+    )
     events = {0: batch, 1: support}
-    items = {
-        "item_vectors": torch.zeros(_N_ITEMS, d),
-        "item_keys": torch.zeros(_N_ITEMS, d),
-        "prior": torch.zeros(_TIMES, _N_ITEMS),
+    width = items["item_vectors"].shape[1]
+    every = {
+        "item_vectors": (torch.zeros(_N_ITEMS, width), {0: n_items}),
+        "item_keys": (torch.zeros(_N_ITEMS, items.get("item_keys", torch.zeros(0, 1)).shape[1]), {0: n_items}),
+        "prior": (torch.zeros(_TIMES, _N_ITEMS), {0: times, 1: n_items}),
+        "sample_vectors": (torch.zeros(_SAMPLE, width), {0: rows}),
+        "sample_prior": (torch.zeros(_TIMES, _SAMPLE), {0: times, 1: rows}),
     }
+    # The inner loop reads a sample in place of the whole catalog's prior.
+    used = {name: every[name] for name in every if name in items and (name != "prior" or "sample_prior" not in items)}
     ordered = {name: theta[name] for name in _THETA if name in theta}
     shapes = (
         events,
@@ -86,15 +96,19 @@ def export_adapt(theta: Tensors) -> bytes:
         None if features is None else {0: batch},
         {0: batch},
         dict.fromkeys(ordered),
-        {"item_vectors": {0: n_items}, "item_keys": {0: n_items}, "prior": {0: times, 1: n_items}},
+        {name: dims for name, (_, dims) in used.items()},
     )
-    names = [name for name in _FEEDS if features is not None or name != "user_features"] + [*ordered, *items]
+    names = [name for name in _FEEDS if features is not None or name != "user_features"] + [*ordered, *used]
+    examples = {name: example for name, (example, _) in used.items()}
     model = _export(
-        _Adapt(), (*feeds, ordered, items), shapes, inputs=names, outputs=("user_vector", "support_vectors")
+        _Adapt(), (*feeds, ordered, examples), shapes, inputs=names, outputs=("user_vector", "support_vectors")
     )
-    symbolic = dict.fromkeys(("support_items", "support_mask", "support_kind", "prior"), (0, 1))
+    symbolic = dict.fromkeys(("support_items", "support_mask", "support_kind"), (0, 1))
     _check_symbolic(
-        model, symbolic | {"time_index": (0,), "user_features": (0,), "item_vectors": (0,), "item_keys": (0,)}
+        model,
+        symbolic
+        | {"time_index": (0,), "user_features": (0,)}
+        | {name: tuple(dims) for name, (_, dims) in used.items()},
     )
     return bytes(model.SerializeToString(deterministic=True))
 

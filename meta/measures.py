@@ -1,6 +1,7 @@
-"""How good lists are: nDCG and hit rate, and what a mean over users is worth."""
+"""How good lists and predictions are, and what a mean over users is worth."""
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,6 +75,48 @@ def bootstrap_mean(values: np.ndarray, *, seed: int, n: int = 2000) -> Estimate:
         means[start : start + size] = kept[rng.integers(0, len(kept), (size, len(kept)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return Estimate(float(kept.mean()), float(low), float(high), len(kept))
+
+
+def bootstrap_of(
+    columns: Sequence[np.ndarray], combine: Callable[..., np.ndarray], *, seed: int, n: int = 2000
+) -> Estimate:
+    """A function of means over users, such as a root or a ratio, with its interval over `n` resamples of the users.
+
+    `columns` hold one value per user each; `combine` takes their means, single numbers or (n,), and gives as many.
+    """
+    users = len(columns[0])
+    if not users:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    rng = np.random.default_rng(seed)
+    stacked = np.stack(columns)
+    means = np.empty((len(columns), n))
+    step = max(1, _CHUNK // users)
+    for start in range(0, n, step):
+        drawn = rng.integers(0, users, (min(step, n - start), users))
+        means[:, start : start + step] = stacked[:, drawn].mean(axis=2)
+    (found,) = combine(*stacked.mean(axis=1, keepdims=True))
+    if math.isnan(found):
+        return Estimate(math.nan, math.nan, math.nan, users)
+    low, high = np.nanquantile(combine(*means), [0.025, 0.975])
+    return Estimate(float(found), float(low), float(high), users)
+
+
+def auc(scores: np.ndarray, relevant: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Probability that a relevant candidate is scored above another one, ties half: (b,); NaN where a side is empty.
+
+    All three are (b, n); what is no candidate does not count. By ranks, as the statistic of Mann and Whitney.
+    Source: Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143(1), 1982.
+    """
+    areas = np.full(len(scores), np.nan)
+    for row, (values, wanted, allowed) in enumerate(zip(scores, relevant, candidates, strict=True)):
+        wanted = wanted[allowed]
+        n_wanted = int(wanted.sum())
+        n_others = len(wanted) - n_wanted
+        if n_wanted and n_others:
+            _, place, counts = np.unique(values[allowed], return_inverse=True, return_counts=True)
+            ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+            areas[row] = (ranks[wanted].sum() - n_wanted * (n_wanted + 1) / 2) / (n_wanted * n_others)
+    return areas
 
 
 def _hits(lists: np.ndarray, relevant: np.ndarray, cutoff: int) -> np.ndarray:

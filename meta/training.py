@@ -6,25 +6,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from meta.baselines import FittedScorer
 from meta.config import TrainingConfig
-from meta.content import content_matrix
 from meta.dataset import Dataset, subset
-from meta.episodes import Episodes, draw, episodes
-from meta.inner import Support, Tensors, adapt
-from meta.measures import CUTOFF, ndcg_at, top_rows
+from meta.episodes import draw
+from meta.inner import Tensors, adapt, as_support
+from meta.known import known_of
 from meta.model import Initialization, detached
+from meta.outer import Batch, columns_of, outer_loss
+from meta.priors import Priors
 from meta.recency import PopularityTable, popularity_table
+from meta.sampling import Proposal
 from meta.scorer import Scorer
 from meta.supports import Supports
+from meta.validation import validate, validation_tasks
 from schemas.errors import DataError
-
-_TIES_SEED = 0
-_NO_CANDIDATE = -1e9
-"""Score of a hidden item in the loss; infinity would give NaN for a user who had the whole catalog."""
 
 Progress = Callable[[int, float | None], None]
 """Called after each epoch with its number from 1 on, and the validation measure where it was taken."""
@@ -35,14 +32,18 @@ class Trained(NamedTuple):
 
     theta: Tensors
     items: Tensors
-    """`item_vectors`, `item_keys` (n_items, d) and `prior` (T, n_items)"""
+    """`item_vectors` (n_items, width) and `prior` (T, n_items); `item_keys` (n_items, d), `sample_vectors` and
+    `sample_prior` where there are such"""
     prior_times: np.ndarray
     """(T,) int64, epoch ms"""
     best_epoch: int
-    best_ndcg: float
-    """nDCG@10 on the validation users, mean over both kinds of tasks and the support sizes"""
+    best_measure: float
+    """On the validation users, mean over both kinds of tasks and the support sizes: nDCG@10, or minus the mean absolute
+    error of ratings"""
     training_users: np.ndarray
     validation_users: np.ndarray
+    rating_range: tuple[float, float] | None
+    """Smallest and largest rating of the training users, where ratings are what is learned"""
 
 
 def split_users(dataset: Dataset, share: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -76,68 +77,58 @@ def train(
     else:
         training = np.setdiff1d(np.flatnonzero(dataset.lengths >= 2), validation)
     learning, checking = subset(dataset, training), subset(dataset, validation)
-    table = popularity_table(learning, taus_days=config.taus_days, max_rows=config.prior_rows)
+    table = _table(learning, config)
     rng = np.random.default_rng(seed)
+    known, proposal = known_of(dataset, learning, config, rng=np.random.default_rng(seed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout draws from the global generator
-        model = Initialization(
-            config,
-            torch.from_numpy(content_matrix(dataset.items)),
-            n_user_features=dataset.user_matrix.shape[1],
-            n_kinds=len(dataset.kinds),
-            generator=torch.Generator().manual_seed(seed),
-        )
-        best = _outer_loop(model, _Priors(model, table), learning, checking, config, rng, progress)
+        model = Initialization(config, known, generator=torch.Generator().manual_seed(seed))
+        best = _outer_loop(model, Priors(model, table), learning, checking, config, proposal, rng, progress)
     with torch.no_grad():
-        items = detached(model.items() | {"prior": _Priors(model, table).all()})
-        return Trained(detached(model.theta()), items, table.times, *best, training, validation)
+        items = detached(model.items() | Priors(model, table).tables())
+        theta = detached(model.theta())
+    scale = None
+    if config.objective.rating:
+        scale = float(np.nanmin(learning.rating)), float(np.nanmax(learning.rating))
+    return Trained(theta, items, table.times, *best, training, validation, scale)
 
 
-class _Priors:
-    """The model's prior at the times of the table."""
-
-    def __init__(self, model: Initialization, table: PopularityTable) -> None:
-        self.model, self.table = model, table
-        self.log_popularity, self.log_recent = (
-            torch.from_numpy(table.log_popularity),
-            torch.from_numpy(table.log_recent),
-        )
-
-    def at(self, now_ms: np.ndarray) -> Tensor:
-        """Rows (b, n_items) that hold at the given times."""
-        return self.model.prior(self.log_popularity, self.log_recent[torch.from_numpy(self.table.row(now_ms))])
-
-    def all(self) -> Tensor:
-        """The whole table (T, n_items)."""
-        return self.model.prior(self.log_popularity, self.log_recent)
+def _table(learning: Dataset, config: TrainingConfig) -> PopularityTable:
+    """What the prior is made of; that of ratings holds at all times, and needs one row."""
+    rows = 1 if config.objective.rating else config.prior_rows
+    return popularity_table(learning, taus_days=config.taus_days, max_rows=rows)
 
 
 def _outer_loop(
     model: Initialization,
-    priors: _Priors,
+    priors: Priors,
     learning: Dataset,
     checking: Dataset,
     config: TrainingConfig,
+    proposal: Proposal,
     rng: np.random.Generator,
     progress: Progress | None,
 ) -> tuple[int, float]:
-    """Train in place, leave the parameters of the best epoch in the model; returns (epoch, nDCG@10) of it."""
+    """Train in place, leave the parameters of the best epoch in the model; returns (epoch, measure) of it."""
     optimizer = _optimizer(model, config)
     batches = -(-learning.n_users // config.batch_users)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs * batches)
     checks = validation_tasks(checking, config)
-    best, state = (0, -1.0), model.state_dict()
+    best, state = (0, -np.inf), model.state_dict()
     for epoch in range(1, config.epochs + 1):
         for users in np.array_split(rng.permutation(learning.n_users), batches):
             tasks = draw(learning, users, config, rng)
+            columns, now = columns_of(tasks, config, proposal, rng), tasks.supports.now_ms
             optimizer.zero_grad()
-            loss = outer_loss(model, priors.at(tasks.supports.now_ms), tasks, config)
+            prior = priors.at(now, columns.rows)
+            inside = prior if model.sample is None and columns.rows is None else priors.inside(now)
+            loss = outer_loss(model, Batch(tasks, columns, prior, inside), config)
             torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
         measure = None
         if epoch % config.validate_every == 0 or epoch == config.epochs:
-            measure = _validate(model, priors, checks)
+            measure = validate(model, priors, checks)
             if measure >= best[1]:
                 best, state = (epoch, measure), copy.deepcopy(model.state_dict())
         if progress is not None:
@@ -158,75 +149,15 @@ def _optimizer(model: Initialization, config: TrainingConfig) -> torch.optim.Ada
     return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=0.0)
 
 
-def outer_loss(model: Initialization, prior: Tensor, tasks: Episodes, config: TrainingConfig) -> Tensor:
-    """Negative log-likelihood per query item: softmax over the whole catalog less the hidden items.
-
-    In a share of the loss the user's other query items are left out of the softmax too: a list may hold them all.
-    Every query item of the batch weighs the same; a mean per user first would let users with one item dominate.
-    """
-    items = model.items()
-    adapted = adapt(
-        as_support(tasks.supports),
-        prior,
-        theta=model.theta(),
-        items=items,
-        first_order=config.first_order,
-        dropout=config.dropout,
-    )
-    scores = functional.dropout(adapted.user_vector, config.dropout) @ items["item_vectors"].T + prior
-    targets, hidden = torch.from_numpy(tasks.targets), torch.from_numpy(tasks.hidden)
-    wanted = targets.to(scores.dtype)
-    everything = torch.logsumexp(scores.masked_fill(hidden, _NO_CANDIDATE), dim=1)
-    together = (wanted.sum(1) * everything).sum() - (wanted * scores).sum()
-    others = torch.logsumexp(scores.masked_fill(hidden | targets, _NO_CANDIDATE), dim=1, keepdim=True)
-    apart = (wanted * functional.softplus(others - scores)).sum()
-    return torch.lerp(together, apart, config.apart_share) / wanted.sum().clamp(min=1.0)
-
-
-def as_support(supports: Supports) -> Support:
-    """The arrays as the tensors that the inner loop takes."""
-    features = torch.from_numpy(supports.user_features) if supports.user_features.shape[1] else None
-    return Support(
-        torch.from_numpy(supports.support_items),
-        torch.from_numpy(supports.support_mask),
-        torch.from_numpy(supports.support_kind),
-        features,
-    )
-
-
-def validation_tasks(checking: Dataset, config: TrainingConfig) -> list[Episodes]:
-    """Tasks of both kinds at every support size, over the users with events enough."""
-    begin = config.fixed_query_begin
-    tasks = []
-    for size in config.support_sizes:
-        for query_begin in {min(size, begin), begin}:
-            users = np.flatnonzero(checking.lengths > query_begin)
-            k = np.full(len(users), min(size, begin))
-            tasks.append(episodes(checking, users, k, query_begin=np.full(len(users), query_begin)))
-    return [task for task in tasks if task.targets.any()]
-
-
 def as_scorer(trained: Trained) -> Scorer:
-    """The trained initialization as a scorer, in torch: what its export will score."""
+    """The trained initialization as a scorer, in torch: what its export will score; ratings are kept to their scale."""
 
     def scores(supports: Supports) -> np.ndarray:
-        row = np.maximum(np.searchsorted(trained.prior_times, supports.now_ms, side="right") - 1, 0)
-        prior = trained.items["prior"][torch.from_numpy(row)]
-        adapted = adapt(as_support(supports), prior, theta=trained.theta, items=trained.items)
-        return (adapted.user_vector @ trained.items["item_vectors"].T + prior).numpy()
+        row = torch.from_numpy(np.maximum(np.searchsorted(trained.prior_times, supports.now_ms, side="right") - 1, 0))
+        prior = trained.items["prior"][row]
+        inside = trained.items["sample_prior"][row] if "sample_prior" in trained.items else prior
+        adapted = adapt(as_support(supports), inside, theta=trained.theta, items=trained.items)
+        found = (adapted.user_vector @ trained.items["item_vectors"].T + prior).numpy()
+        return found if trained.rating_range is None else found.clip(*trained.rating_range)
 
     return FittedScorer("fewstep", scores)
-
-
-def _validate(model: Initialization, priors: _Priors, checks: list[Episodes]) -> float:
-    """nDCG@10, mean over the tasks of each check, then over the checks; 0 where no check has a query item."""
-    values = []
-    with torch.no_grad():
-        theta, items = model.theta(), model.items()
-        for tasks in checks:
-            prior = priors.at(tasks.supports.now_ms)
-            adapted = adapt(as_support(tasks.supports), prior, theta=theta, items=items)
-            scores = adapted.user_vector @ items["item_vectors"].T + prior
-            lists = top_rows(scores.numpy(), CUTOFF, excluded=tasks.hidden, seed=_TIES_SEED)
-            values.append(np.nanmean(ndcg_at(lists, tasks.targets)))
-    return float(np.mean(values)) if values else 0.0

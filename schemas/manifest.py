@@ -82,7 +82,7 @@ class UserFeature(_Part):
 
 
 class Manifest(_Part):
-    """`manifest.json` of a bundle. Shapes: d latent dimensions, n_items rows, T rows of the prior."""
+    """`manifest.json` of a bundle. Shapes: d numbers of a user vector, n_items rows, T rows of the prior."""
 
     format_version: int
     model: Identifier
@@ -90,6 +90,10 @@ class Manifest(_Part):
     created_at: str
     parent_version: str | None = None
     algorithm: str
+    objective: Annotated[
+        Literal["ranking", "rating"],
+        Field(description="What a score says: an order among one user's items, or the rating that is expected"),
+    ] = "ranking"
     inner_steps: Annotated[int, Field(ge=0)]
     n_items: Annotated[int, Field(ge=1)]
     d: Annotated[int, Field(ge=1)]

@@ -23,6 +23,16 @@ def train(
     model: Annotated[str, typer.Option(help="Name of the model")],
     users: Annotated[Path | None, typer.Option(help="User profiles")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with the recipe; measured defaults if absent")] = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            help="amortized (default), maml, fomaml, reptile, anil, meta-sgd, prototype, siamese or triplet",
+            show_default=False,
+        ),
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="ranking (default) or rating: scores are expected ratings", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the tasks and the initial numbers")] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print what was written as JSON")] = False,
 ) -> None:
@@ -36,7 +46,7 @@ def train(
     from meta.dataset import load
 
     console = Console(stderr=True)
-    recipe = read_config(config)
+    recipe = read_config(config, algorithm=algorithm, objective=objective)
     # A wrong store or name should end the command now, not after the training.
     store.read_latest(store.open_store(model_store), model)
     with console.status("reading"):

@@ -156,3 +156,17 @@ def test_a_folder_of_parquet_files_is_one_history(made_up, tmp_path, monkeypatch
     folder = dataset.load(tmp_path / "interactions", tmp_path / "items.jsonl", tmp_path / "users.jsonl")
     lines = dataset.load(tmp_path / "interactions.jsonl", tmp_path / "items.jsonl", tmp_path / "users.jsonl")
     assert by_user(folder) == by_user(lines)
+
+
+def test_only_the_value_of_a_rating_is_a_rating(write_lines, event, items):
+    rows = [event("u", "a", 0, "purchase", 19.9), event("u", "b", 1, "rating", 4.0), event("u", "c", 2, "rating")]
+    loaded = dataset.load(write_lines("events.jsonl", rows), items)
+    assert loaded.rating.tolist() == pytest.approx([np.nan, 4.0, np.nan], nan_ok=True)
+    assert loaded.rating.dtype == np.float32
+
+
+def test_events_can_be_left_out_while_all_users_stay(write_lines, event, items):
+    loaded = dataset.load(write_lines("events.jsonl", [event("u", "a"), event("v", "b"), event("w", "c")]), items)
+    kept = dataset.keep_events(loaded, np.array([True, False, True]))
+    assert (kept.starts.tolist(), kept.n_users) == ([0, 1, 1, 2], 3)
+    assert kept.item.tolist() == [0, 2]

@@ -9,6 +9,7 @@ import torch
 from meta import export
 from meta.config import TrainingConfig
 from meta.inner import Support, adapt
+from meta.known import Known
 from meta.model import Initialization, detached
 from schemas.errors import BundleError
 
@@ -19,18 +20,13 @@ N_ITEMS, D, KINDS, TIMES = 200, 16, 5, 9
 def made(n_features: int, inner_steps: int = 3):
     """Random served tensors and their adapt.onnx; the export takes seconds, so it is made once."""
     generator = torch.Generator().manual_seed(4)
-    model = Initialization(
-        TrainingConfig(d=D, inner_steps=inner_steps),
-        torch.rand(N_ITEMS, 5, generator=generator),
-        n_user_features=n_features,
-        n_kinds=KINDS,
-        generator=generator,
-    )
+    known = Known(torch.rand(N_ITEMS, 5, generator=generator), n_features, torch.ones(KINDS))
+    model = Initialization(TrainingConfig(d=D, inner_steps=inner_steps), known, generator=generator)
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
     prior = torch.randn(TIMES, N_ITEMS, generator=generator)
     theta, items = detached(model.theta()), detached(model.items() | {"prior": prior})
-    return theta, items, export.export_adapt(theta)
+    return theta, items, export.export_adapt(theta, items)
 
 
 def drawn(batch: int, width: int, n_features: int) -> dict[str, torch.Tensor]:

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from meta.config import TrainingConfig
-from meta.inner import Support, adapt, pooled_start, positions_from_newest, support_weights
+from meta.inner import Support, adapt, pooled_parts, positions_from_newest, start_without_events, support_weights
+from meta.known import Known
 from meta.model import Initialization
 
 N_ITEMS, D, FEATURES, KINDS = 30, 6, 3, 4
@@ -12,13 +13,9 @@ N_ITEMS, D, FEATURES, KINDS = 30, 6, 3, 4
 def model() -> Initialization:
     """Random parameters, far from their initial values so that every term counts; in float64."""
     generator = torch.Generator().manual_seed(1)
-    made = Initialization(
-        TrainingConfig(d=D, inner_steps=3),
-        torch.rand(N_ITEMS, 5, generator=generator),
-        n_user_features=FEATURES,
-        n_kinds=KINDS,
-        generator=generator,
-    ).double()
+    weights = torch.tensor([1.0, 2.0, -0.5, 0.3])
+    known = Known(torch.rand(N_ITEMS, 5, generator=generator), FEATURES, weights)
+    made = Initialization(TrainingConfig(d=D, inner_steps=3), known, generator=generator).double()
     for parameter in made.parameters():
         parameter.data += 0.4 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
     return made
@@ -38,8 +35,14 @@ def made_prior(batch: int) -> torch.Tensor:
     return torch.randn(batch, N_ITEMS, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
 
-def start_without_events(support: Support, theta: dict[str, torch.Tensor]) -> torch.Tensor:
-    return theta["start"] + support.user_features @ theta["user_weights"]
+def pooled_start(support: Support, model: Initialization) -> tuple[torch.Tensor, torch.Tensor]:
+    """The start of the steps, and each event's part of it."""
+    parts = pooled_parts(support, model.items()["item_keys"][support.items], model.theta())
+    return start_without_events(support, model.theta()) + parts.sum(1), parts
+
+
+def normalized(weights: torch.Tensor) -> torch.Tensor:
+    return weights / weights.abs().sum(1, keepdim=True).clamp(min=1e-30)
 
 
 def trust(support: Support) -> torch.Tensor:
@@ -52,8 +55,9 @@ def stated_loss(user, start, support, prior, *, theta, vectors, step):
     count = support.mask.sum(1)
     strength = (count / 5) ** theta["support_power"]
     scores = user @ vectors.T + prior
-    weights = support_weights(support, theta)
-    fit = torch.logsumexp(scores, 1) - (weights * scores.gather(1, support.items)).sum(1)
+    weights = normalized(support_weights(support, theta))
+    yes = weights.clamp(min=0).sum(1)
+    fit = yes * torch.logsumexp(scores, 1) - (weights * scores.gather(1, support.items)).sum(1)
     decay = theta["step_decays"][step]
     return (strength * fit + decay / 2 * ((user - start) ** 2).sum(1)).sum()
 
@@ -61,8 +65,7 @@ def stated_loss(user, start, support, prior, *, theta, vectors, step):
 def test_the_closed_form_takes_the_gradient_of_the_stated_loss(model):
     support, prior = made_support([1, 4, 7], width=7), made_prior(3)
     theta, items = model.theta(), model.items()
-    keys = items["item_keys"][support.items]
-    start, _ = pooled_start(support, keys, theta)
+    start, _ = pooled_start(support, model)
     user = start
     for step in range(3):
         variable = user.detach().requires_grad_()
@@ -163,17 +166,22 @@ def test_the_parts_of_the_events_obey_the_recursion_and_the_rest_is_common(model
     support, prior = made_support([0, 1, 7], width=7), made_prior(3)
     theta, items = model.theta(), model.items()
     vectors = items["item_vectors"]
-    start, first = pooled_start(support, items["item_keys"][support.items], theta)
+    start, first = pooled_start(support, model)
     count = support.mask.sum(1, keepdim=True)
+    weights = normalized(support_weights(support, theta))
     strength = torch.where(count > 0, (count / 5) ** theta["support_power"], 0.0)
-    drawn = (strength * support_weights(support, theta))[..., None] * vectors[support.items]
+    drawn = (strength * weights)[..., None] * vectors[support.items]
     parts, first_common = first, start - first.sum(1)
     common = first_common
     for step in range(3):
         rate, decay = theta["step_sizes"][step], theta["step_decays"][step]
         expected = torch.softmax((common + parts.sum(1)) @ vectors.T + prior, 1) @ vectors
         parts = parts + rate * drawn - rate * decay * (parts - first)
-        common = common - rate * strength * expected - rate * decay * (common - first_common)
+        common = (
+            common
+            - rate * strength * weights.clamp(min=0).sum(1, keepdim=True) * expected
+            - rate * decay * (common - first_common)
+        )
     share = trust(support)
     parts, common = share[..., None] * parts, first_common + share * (common - first_common)
     found = adapt(support, prior, theta=theta, items=items)
@@ -188,7 +196,7 @@ def test_no_inner_steps_give_the_pooled_start_as_far_as_three_events_are_trusted
     support, prior = made_support([3], width=3), made_prior(1)
     theta = model.theta() | {"step_sizes": torch.zeros(0, D).double(), "step_decays": torch.zeros(0, 1).double()}
     items = model.items()
-    start, parts = pooled_start(support, items["item_keys"][support.items], theta)
+    start, parts = pooled_start(support, model)
     found = adapt(support, prior, theta=theta, items=items)
     without = start_without_events(support, theta)
     assert torch.allclose(found.user_vector, without + 0.9 * (start - without), atol=1e-12)

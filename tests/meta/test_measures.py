@@ -71,3 +71,26 @@ def test_users_without_a_value_are_left_out():
     estimate = measures.bootstrap_mean(np.array([np.nan, 1.0, 3.0]), seed=0)
     assert (estimate.mean, estimate.n_users) == (2.0, 2)
     assert measures.bootstrap_mean(np.array([np.nan]), seed=0).as_json()["mean"] is None
+
+
+def test_a_root_of_means_gets_its_interval_by_resampling_the_users():
+    squared = np.random.default_rng(2).normal(0, 2, 300) ** 2
+    found = measures.bootstrap_of((squared,), np.sqrt, seed=0)
+    assert found.mean == pytest.approx(np.sqrt(squared.mean()))
+    assert found.low < 2 < found.high
+    assert measures.bootstrap_of((np.zeros(0),), np.sqrt, seed=0).n_users == 0
+
+
+def test_auc_by_hand():
+    scores = np.array([[4.0, 3, 2, 1, 9]])
+    relevant = np.array([[True, False, True, False, True]])
+    candidates = np.array([[True, True, True, True, False]])
+    assert measures.auc(scores, relevant, candidates).tolist() == [0.75]
+
+
+def test_auc_counts_ties_half_and_needs_both_sides():
+    ties = np.array([[1.0, 1, 1], [1, 2, 3]])
+    relevant = np.array([[True, False, False], [True, True, True]])
+    assert measures.auc(ties, relevant, np.ones((2, 3), dtype=bool)).tolist() == pytest.approx(
+        [0.5, np.nan], nan_ok=True
+    )

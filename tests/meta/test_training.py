@@ -6,11 +6,14 @@ from meta import baselines, protocol
 from meta.config import TrainingConfig
 from meta.dataset import load, subset
 from meta.episodes import episodes
-from meta.inner import adapt
+from meta.inner import adapt, as_support
+from meta.known import Known
 from meta.model import Initialization
 from meta.modes import Mode
+from meta.outer import Batch, outer_loss
+from meta.sampling import whole_catalog
 from meta.supports import Supports
-from meta.training import as_scorer, as_support, outer_loss, split_users, train
+from meta.training import as_scorer, split_users, train
 from schemas.errors import DataError
 
 SHORT = TrainingConfig(d=8, epochs=4, validate_every=2)
@@ -27,6 +30,15 @@ def planted(write_lines, event):
         rows += [event(f"u{user}", f"i{item}", day=day + user / 300) for day, item in enumerate(liked)]
     items = [{"item_id": f"i{item}"} for item in range(N_GROUPS * GROUP)]
     return load(write_lines("interactions.jsonl", rows), write_lines("items.jsonl", items))
+
+
+def untrained(config):
+    known = Known(torch.zeros(60, 0), 0, torch.ones(1))
+    return Initialization(config, known, generator=torch.Generator().manual_seed(0))
+
+
+def batch_of(tasks, prior):
+    return Batch(tasks, whole_catalog(tasks.targets, tasks.hidden), prior, prior)
 
 
 def test_two_trainings_with_one_seed_give_equal_tensors(planted):
@@ -69,7 +81,7 @@ def test_the_best_epoch_is_kept_and_every_epoch_is_told(planted):
     assert [epoch for epoch, _ in told] == [1, 2, 3, 4]
     looked = {epoch: ndcg for epoch, ndcg in told if ndcg is not None}
     assert set(looked) == {2, 4}
-    assert trained.best_ndcg == max(looked.values()) == looked[trained.best_epoch]
+    assert trained.best_measure == max(looked.values()) == looked[trained.best_epoch]
 
 
 def test_every_query_item_of_a_batch_weighs_the_same(planted):
@@ -77,12 +89,10 @@ def test_every_query_item_of_a_batch_weighs_the_same(planted):
     tasks = episodes(planted, users, np.array([2, 2]), query_begin=np.array([2, 11]))
     assert tasks.targets.sum(1).tolist() == [10, 1]
     config = TrainingConfig(d=4, dropout=0.0, apart_share=0.0)
-    model = Initialization(
-        config, torch.zeros(60, 0), n_user_features=0, n_kinds=1, generator=torch.Generator().manual_seed(0)
-    )
+    model = untrained(config)
     prior = torch.randn(2, 60, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        loss = outer_loss(model, prior, tasks, config)
+        loss = outer_loss(model, batch_of(tasks, prior), config)
         adapted = adapt(as_support(tasks.supports), prior, theta=model.theta(), items=model.items())
         scores = adapted.user_vector @ model.items()["item_vectors"].T + prior
         scores[torch.from_numpy(tasks.hidden)] = -torch.inf
@@ -93,12 +103,13 @@ def test_every_query_item_of_a_batch_weighs_the_same(planted):
 def test_apart_a_query_item_competes_with_what_the_user_never_had(planted):
     tasks = episodes(planted, np.array([0]), np.array([2]), query_begin=np.array([2]))
     config = TrainingConfig(d=4, dropout=0.0, apart_share=1.0)
-    model = Initialization(
-        config, torch.zeros(60, 0), n_user_features=0, n_kinds=1, generator=torch.Generator().manual_seed(0)
-    )
+    model = untrained(config)
     prior = torch.randn(1, 60, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        losses = [outer_loss(model, prior, tasks, config.model_copy(update={"apart_share": s})) for s in (0, 0.25, 1)]
+        losses = [
+            outer_loss(model, batch_of(tasks, prior), config.model_copy(update={"apart_share": s}))
+            for s in (0, 0.25, 1)
+        ]
         adapted = adapt(as_support(tasks.supports), prior, theta=model.theta(), items=model.items())
         scores = (adapted.user_vector @ model.items()["item_vectors"].T + prior)[0]
     wanted, others = (np.flatnonzero(mask[0]) for mask in (tasks.targets, ~tasks.hidden & ~tasks.targets))
@@ -111,10 +122,8 @@ def test_a_user_who_had_the_whole_catalog_does_not_spoil_the_loss(planted):
     tasks = episodes(planted, np.array([0, 1]), np.array([2, 2]), query_begin=np.array([2, 2]))
     tasks.hidden[0], tasks.targets[0] = True, False
     config = TrainingConfig(d=4)
-    model = Initialization(
-        config, torch.zeros(60, 0), n_user_features=0, n_kinds=1, generator=torch.Generator().manual_seed(0)
-    )
-    loss = outer_loss(model, torch.zeros(2, 60), tasks, config)
+    model = untrained(config)
+    loss = outer_loss(model, batch_of(tasks, torch.zeros(2, 60)), config)
     loss.backward()
     assert loss.isfinite()
     assert model.free_vectors.grad.isfinite().all()
