@@ -86,6 +86,9 @@ class TrainingConfig(BaseModel):
     ] = 20
     fixed_share: Annotated[float, Field(ge=0, le=1, description="Share of the tasks that hide events in between")] = 0.5
     epochs: Annotated[int, Field(ge=1)] = 80
+    most_steps: Annotated[
+        int, Field(ge=1, description="Outer steps at most: with many users an epoch is a part of them")
+    ] = 10_000
     batch_users: Annotated[int, Field(ge=1, description="Tasks of one outer step")] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     inner_rate_factor: Annotated[

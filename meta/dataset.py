@@ -19,7 +19,6 @@ from schemas.errors import DataError
 RATING_TYPE = "rating"
 """The event type whose value is a rating."""
 _DTYPES = {
-    "user": np.int32,
     "item": np.int32,
     "kind": np.int16,
     "time_ms": np.int64,
@@ -36,8 +35,6 @@ class Dataset:
     lie on disk and users are in the order of a hash of their ids, which is as good as a random one.
     """
 
-    user: np.ndarray
-    """(n,) int32"""
     item: np.ndarray
     """(n,) int32: rows of `items`"""
     kind: np.ndarray
@@ -57,6 +54,8 @@ class Dataset:
     """(n_users, F) float32, multi-hot"""
     dropped: int = 0
     """Events left out because their item is not in the catalog"""
+    shuffled: bool = False
+    """Users are in random order, as those of many events are"""
 
     @property
     def n_users(self) -> int:
@@ -67,6 +66,11 @@ class Dataset:
     def n_items(self) -> int:
         """Number of item rows, with or without events."""
         return len(self.item_ids)
+
+    @property
+    def user(self) -> np.ndarray:
+        """The user row of each event (n,) int32."""
+        return np.repeat(np.arange(self.n_users, dtype=np.int32), self.lengths)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -120,6 +124,7 @@ def load(
             profiles.spill()
         kinds, features = (like.kinds, like.user_features) if like else _learn(events, profiles, types)
         columns = _gather(events, profiles, kinds, types, features)
+        shuffled = events.on_disk
     return Dataset(
         **columns,
         item_ids=rows,
@@ -127,6 +132,7 @@ def load(
         kinds=kinds,
         user_features=features,
         dropped=dropped,
+        shuffled=shuffled,
     )
 
 
@@ -147,7 +153,6 @@ def subset(dataset: Dataset, users: np.ndarray) -> Dataset:
         ids, matrix = [dataset.user_ids[int(user)] for user in users], dataset.user_matrix[users]
     return replace(
         dataset,
-        user=np.repeat(np.arange(len(users), dtype=np.int32), lengths),
         item=dataset.item[at],
         kind=dataset.kind[at],
         time_ms=dataset.time_ms[at],
@@ -162,7 +167,6 @@ def keep_events(dataset: Dataset, kept: np.ndarray) -> Dataset:
     """The events where `kept` (n,) is true; all users stay, some of them maybe without an event."""
     return replace(
         dataset,
-        user=dataset.user[kept],
         item=dataset.item[kept],
         kind=dataset.kind[kept],
         time_ms=dataset.time_ms[kept],
@@ -224,7 +228,6 @@ def _gather(
     columns = {name: ColumnWriter(dtype) for name, dtype in _DTYPES.items()}
     matrix, ids = ColumnWriter(np.float32, width=sum(map(len, features))), TextWriter()
     rating_type = types.index(RATING_TYPE) if RATING_TYPE in types else -1
-    n_users = 0
     for number, frame in enumerate(events):
         if frame.is_empty():
             continue
@@ -237,7 +240,6 @@ def _gather(
         kind = encodings.encode_kinds(kinds, types, type_of, values)
         # The value of another type may be a price or a duration.
         rating = np.where(type_of == rating_type, values, np.nan)
-        columns["user"].append(user[order] + np.int32(n_users))
         columns["item"].append(frame["item"].to_numpy()[order])
         columns["kind"].append(kind[order])
         columns["time_ms"].append(time_ms[order])
@@ -245,7 +247,6 @@ def _gather(
         columns["lengths"].append(np.bincount(user, minlength=len(users)))
         matrix.append(encodings.encode_users(features, _profiles_of(users, profiles.bucket(number))))
         ids.append(users.to_list())
-        n_users += len(users)
     closed = {name: writer.close() for name, writer in columns.items()}
     starts = np.concatenate([[0], np.cumsum(closed.pop("lengths"))]).astype(np.int64)
     return {**closed, "starts": starts, "user_ids": ids.close(), "user_matrix": matrix.close()}

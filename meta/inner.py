@@ -70,13 +70,13 @@ class Adapted(NamedTuple):
     support_vectors: Tensor
 
 
-def as_support(supports: Supports) -> Support:
-    """The arrays as the tensors that the inner loop takes."""
-    features = torch.from_numpy(supports.user_features) if supports.user_features.shape[1] else None
+def as_support(supports: Supports, *, at: torch.device | None = None) -> Support:
+    """The arrays as the tensors that the inner loop takes, on a device; on the CPU unless told."""
+    features = torch.from_numpy(supports.user_features).to(at) if supports.user_features.shape[1] else None
     return Support(
-        torch.from_numpy(supports.support_items),
-        torch.from_numpy(supports.support_mask),
-        torch.from_numpy(supports.support_kind),
+        torch.from_numpy(supports.support_items).to(at),
+        torch.from_numpy(supports.support_mask).to(at),
+        torch.from_numpy(supports.support_kind).to(at),
         features,
     )
 

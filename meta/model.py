@@ -171,5 +171,5 @@ class Initialization(nn.Module):
 
 
 def detached(tensors: Tensors) -> Tensors:
-    """Copies without gradient, contiguous, as they are written to a bundle."""
-    return {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    """Copies without gradient, contiguous and on the CPU, as they are written to a bundle."""
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}

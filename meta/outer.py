@@ -59,7 +59,7 @@ def query_loss(users: Tensor, items: Tensors, batch: Batch, config: TrainingConf
     vectors = items["item_vectors"] if rows is None else items["item_vectors"][rows]
     scores = users @ vectors.T + batch.prior
     if batch.tasks.ratings is not None:
-        ratings = torch.from_numpy(batch.tasks.ratings)
+        ratings = torch.from_numpy(batch.tasks.ratings).to(users.device)
         return losses.rating_loss(scores, ratings if rows is None else ratings[:, rows], columns.targets)
     if config.ranking_loss is RankingLoss.BCE:
         return losses.bce_loss(scores, columns)
@@ -68,7 +68,7 @@ def query_loss(users: Tensor, items: Tensors, batch: Batch, config: TrainingConf
 
 def _adapt(batch: Batch, theta: Tensors, items: Tensors, model: Initialization, *, dropout: float) -> Adapted:
     return adapt(
-        as_support(batch.tasks.supports),
+        as_support(batch.tasks.supports, at=batch.prior.device),
         batch.inner_prior,
         theta=theta,
         items=items,
@@ -80,7 +80,7 @@ def _adapt(batch: Batch, theta: Tensors, items: Tensors, model: Initialization, 
 def _moved(batch: Batch, adapted: Adapted, theta: Tensors) -> Tensor:
     """A term whose gradient at the start is start minus adapted vector, mean over the tasks: Reptile's outer update as
     a gradient, so that an optimizer can take it (arXiv:1803.02999, section 2)."""
-    start = start_without_events(as_support(batch.tasks.supports), theta)
+    start = start_without_events(as_support(batch.tasks.supports, at=batch.prior.device), theta)
     return ((start - adapted.user_vector.detach()) ** 2).sum() / (2 * len(start))
 
 
@@ -90,7 +90,7 @@ def _contrastive(users: Tensor, items: Tensors, batch: Batch, config: TrainingCo
     if batch.columns.rows is not None:
         vectors = vectors[batch.columns.rows]
     distances = 2.0 - 2.0 * functional.normalize(users, dim=1) @ vectors.T
-    known = (torch.from_numpy(batch.tasks.supports.support_mask).sum(1, keepdim=True) > 0).expand_as(distances)
+    known = torch.from_numpy(batch.tasks.supports.support_mask.any(axis=1, keepdims=True)).to(users.device)
     columns = batch.columns._replace(targets=batch.columns.targets & known)
     if config.algorithm is Algorithm.TRIPLET:
         return losses.triplet_loss(distances, columns, margin=config.margin)

@@ -13,9 +13,10 @@ class Priors:
 
     def __init__(self, model: Initialization, table: PopularityTable) -> None:
         self.model, self.table = model, table
+        self.device = model.bias.device
         self.log_popularity, self.log_recent = (
-            torch.from_numpy(table.log_popularity),
-            torch.from_numpy(table.log_recent),
+            torch.from_numpy(table.log_popularity).to(self.device),
+            torch.from_numpy(table.log_recent).to(self.device),
         )
 
     def at(self, now_ms: np.ndarray, rows: Tensor | None = None) -> Tensor:
@@ -25,14 +26,14 @@ class Priors:
     def inside(self, now_ms: np.ndarray) -> Tensor:
         """z (b, rows) for the inner loop: of the catalog, or of the model's sample of it, lifted by its weights."""
         sample = self.model.sample
-        return self.at(now_ms) if sample is None else self.at(now_ms, sample.rows) + sample.log_weights
+        return self.at(now_ms) if sample is None else self.at(now_ms, sample.rows) + sample.log_weights.to(self.device)
 
     def tables(self) -> dict[str, Tensor]:
         """What is served: `prior` (T, n_items), and `sample_prior` (T, rows) where there is a sample."""
         times, sample = torch.arange(len(self.table.times)), self.model.sample
         served = {"prior": self._of(times, None)}
         if sample is not None:
-            served["sample_prior"] = served["prior"][:, sample.rows] + sample.log_weights
+            served["sample_prior"] = served["prior"][:, sample.rows] + sample.log_weights.to(self.device)
         return served
 
     def _of(self, times: Tensor, rows: Tensor | None) -> Tensor:

@@ -1,6 +1,5 @@
 """Popularity now against popularity at all times: the inputs of the model's prior."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -33,14 +32,13 @@ def popularity_table(dataset: Dataset, *, taus_days: tuple[float, ...], max_rows
 
     Only events that count as right answers make an item popular. Raises DataError where there are none.
     """
-    right = dataset.relevant
-    if not right.any():
+    liked = popularity(dataset, relevant=True)
+    if not liked.any():
         raise DataError("all interactions are of negative types such as dislike or skip; add some of what users liked")
     affordable = max(1, _MAX_BYTES // (4 * dataset.n_items))
     times = time_grid(dataset, min(max_rows, affordable))
-    liked = replace(dataset, item=dataset.item[right], time_ms=dataset.time_ms[right])
-    share = (popularity(liked) + 1.0) / (len(liked.item) + dataset.n_items)
-    recent = np.stack([decayed_counts(liked, times, tau) for tau in taus_days], axis=1)
+    share = (liked + 1.0) / (liked.sum() + dataset.n_items)
+    recent = np.stack([decayed_counts(dataset, times, tau, relevant=True) for tau in taus_days], axis=1)
     smoothed = recent + _PSEUDO_EVENTS * share
     smoothed /= smoothed.sum(axis=2, keepdims=True)
     return PopularityTable(times, np.log(share).astype(np.float32), np.log(smoothed).astype(np.float32))

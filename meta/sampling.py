@@ -48,6 +48,11 @@ class Columns(NamedTuple):
     excluded: Tensor
     """(b, m) bool: what the user had before, and what stands in another column"""
 
+    def to(self, device: torch.device) -> "Columns":
+        """The same on a device."""
+        rows = None if self.rows is None else self.rows.to(device)
+        return Columns(rows, self.log_weights.to(device), self.targets.to(device), self.excluded.to(device))
+
 
 def whole_catalog(targets: np.ndarray, hidden: np.ndarray) -> Columns:
     """Every item stands for itself; both arguments (b, n_items) bool."""

@@ -10,6 +10,7 @@ import torch
 from meta.baselines import FittedScorer
 from meta.config import TrainingConfig
 from meta.dataset import Dataset, subset
+from meta.distributed import ALONE, Crew, average_gradients, device, told, weighed
 from meta.episodes import draw
 from meta.inner import Tensors, adapt, as_support
 from meta.known import known_of
@@ -25,6 +26,12 @@ from schemas.errors import DataError
 
 Progress = Callable[[int, float | None], None]
 """Called after each epoch with its number from 1 on, and the validation measure where it was taken."""
+
+
+_MOST_VALIDATION_USERS = 5000
+"""More would not tell more about when to stop."""
+_MOST_VALIDATION_CELLS = 20_000_000
+"""Users times items: bounds the memory of a validation."""
 
 
 class Trained(NamedTuple):
@@ -54,8 +61,12 @@ def split_users(dataset: Dataset, share: float, *, seed: int) -> tuple[np.ndarra
     able = np.flatnonzero(dataset.lengths >= 2)
     if len(able) < 2:
         raise DataError(f"{len(able)} users have two events or more; two such users are the least to learn from")
+    most = min(_MOST_VALIDATION_USERS, max(1, _MOST_VALIDATION_CELLS // dataset.n_items))
+    count = min(max(1, round(share * len(able))), len(able) - 1, most)
+    if dataset.shuffled:  # the last ones will do, and ranges of users need no copy of their events
+        first = int(able[-count])
+        return np.arange(first), np.arange(first, dataset.n_users)
     shuffled = np.random.default_rng(seed).permutation(able)
-    count = min(max(1, round(share * len(able))), len(able) - 1)
     return np.sort(shuffled[count:]), np.sort(shuffled[:count])
 
 
@@ -66,10 +77,12 @@ def train(
     seed: int,
     validation: np.ndarray | None = None,
     progress: Progress | None = None,
+    members: Crew = ALONE,
 ) -> Trained:
     """Run the outer loop; equal arguments give equal tensors on one machine with one number of threads.
 
-    `validation` are the rows of the validation users; without it they are a seeded share.
+    `validation` are the rows of the validation users; without it they are a seeded share. Where there are other
+    `members`, each is to be called with the same arguments, and all of them end with the same tensors.
     Raises DataError where the interactions are too few to learn from.
     """
     if validation is None:
@@ -78,12 +91,13 @@ def train(
         training = np.setdiff1d(np.flatnonzero(dataset.lengths >= 2), validation)
     learning, checking = subset(dataset, training), subset(dataset, validation)
     table = _table(learning, config)
-    rng = np.random.default_rng(seed)
     known, proposal = known_of(dataset, learning, config, rng=np.random.default_rng(seed))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # dropout draws from the global generator
-        model = Initialization(config, known, generator=torch.Generator().manual_seed(seed))
-        best = _outer_loop(model, Priors(model, table), learning, checking, config, proposal, rng, progress)
+        torch.manual_seed(seed + members.rank)  # dropout draws from the global generator
+        model = Initialization(config, known, generator=torch.Generator().manual_seed(seed)).to(device())
+        best = _outer_loop(
+            model, Priors(model, table), learning, checking, config, proposal, seed, members=members, progress=progress
+        )
     with torch.no_grad():
         items = detached(model.items() | Priors(model, table).tables())
         theta = detached(model.theta())
@@ -106,35 +120,47 @@ def _outer_loop(
     checking: Dataset,
     config: TrainingConfig,
     proposal: Proposal,
-    rng: np.random.Generator,
+    seed: int,
+    *,
+    members: Crew,
     progress: Progress | None,
 ) -> tuple[int, float]:
     """Train in place, leave the parameters of the best epoch in the model; returns (epoch, measure) of it."""
     optimizer = _optimizer(model, config)
-    batches = -(-learning.n_users // config.batch_users)
+    batches = max(1, min(-(-learning.n_users // config.batch_users), config.most_steps // config.epochs))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs * batches)
-    checks = validation_tasks(checking, config)
+    # All processes deal the users alike; what each makes of its share is its own.
+    order, rng = np.random.default_rng(seed), np.random.default_rng((seed, members.rank))
     best, state = (0, -np.inf), model.state_dict()
     for epoch in range(1, config.epochs + 1):
-        for users in np.array_split(rng.permutation(learning.n_users), batches):
-            tasks = draw(learning, users, config, rng)
-            columns, now = columns_of(tasks, config, proposal, rng), tasks.supports.now_ms
+        dealt = order.permutation(learning.n_users)[: batches * config.batch_users]
+        for users in np.array_split(dealt, batches):
+            tasks = draw(learning, users[members.rank :: members.size], config, rng)
+            columns, now = columns_of(tasks, config, proposal, rng).to(priors.device), tasks.supports.now_ms
             optimizer.zero_grad()
             prior = priors.at(now, columns.rows)
             inside = prior if model.sample is None and columns.rows is None else priors.inside(now)
             loss = outer_loss(model, Batch(tasks, columns, prior, inside), config)
-            torch.autograd.backward(loss)
+            torch.autograd.backward(weighed(loss, tasks.targets.sum(), members))
+            average_gradients(model.parameters(), members)
             optimizer.step()
             schedule.step()
         measure = None
         if epoch % config.validate_every == 0 or epoch == config.epochs:
-            measure = validate(model, priors, checks)
+            measure = _validated(model, priors, checking, config, members)
             if measure >= best[1]:
                 best, state = (epoch, measure), copy.deepcopy(model.state_dict())
         if progress is not None:
             progress(epoch, measure)
     model.load_state_dict(state)
     return best
+
+
+def _validated(
+    model: Initialization, priors: Priors, checking: Dataset, config: TrainingConfig, members: Crew
+) -> float:
+    measure = validate(model, priors, validation_tasks(checking, config)) if members.leads else 0.0
+    return told(measure, members, at=priors.device)
 
 
 def _optimizer(model: Initialization, config: TrainingConfig) -> torch.optim.AdamW:

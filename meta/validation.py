@@ -1,5 +1,7 @@
 """How good a model is on its validation users, while it is being trained."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import torch
 
@@ -14,20 +16,21 @@ from meta.priors import Priors
 _TIES_SEED = 0
 
 
-def validation_tasks(checking: Dataset, config: TrainingConfig) -> list[Episodes]:
-    """Tasks of both kinds at every support size, over the users with events enough."""
+def validation_tasks(checking: Dataset, config: TrainingConfig) -> Iterator[Episodes]:
+    """Tasks of both kinds at every support size, over the users with events enough, made as they are asked for: they
+    take much memory where the catalog is large."""
     begin, rated = config.fixed_query_begin, config.objective.rating
-    tasks = []
     for size in config.support_sizes:
-        for query_begin in {min(size, begin), begin}:
+        for query_begin in sorted({min(size, begin), begin}):
             users = np.flatnonzero(checking.lengths > query_begin)
             k = np.full(len(users), min(size, begin))
             begins = np.full(len(users), query_begin)
-            tasks.append(episodes(checking, users, k, query_begin=begins, rated=rated))
-    return [task for task in tasks if task.targets.any()]
+            tasks = episodes(checking, users, k, query_begin=begins, rated=rated)
+            if tasks.targets.any():
+                yield tasks
 
 
-def validate(model: Initialization, priors: Priors, checks: list[Episodes]) -> float:
+def validate(model: Initialization, priors: Priors, checks: Iterable[Episodes]) -> float:
     """Higher is better: nDCG@10, or minus the mean absolute error of ratings; mean over the tasks of each check, then
     over the checks; -1 where no check has a query item."""
     values = []
@@ -35,8 +38,8 @@ def validate(model: Initialization, priors: Priors, checks: list[Episodes]) -> f
         theta, items = model.theta(), model.items()
         for tasks in checks:
             now = tasks.supports.now_ms
-            adapted = adapt(as_support(tasks.supports), priors.inside(now), theta=theta, items=items)
-            scores = (adapted.user_vector @ items["item_vectors"].T + priors.at(now)).numpy()
+            adapted = adapt(as_support(tasks.supports, at=priors.device), priors.inside(now), theta=theta, items=items)
+            scores = (adapted.user_vector @ items["item_vectors"].T + priors.at(now)).cpu().numpy()
             values.append(_mean_ndcg(scores, tasks) if tasks.ratings is None else -_mean_error(scores, tasks))
     return float(np.mean(values)) if values else -1.0
 

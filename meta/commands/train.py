@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
     from meta.config import TrainingConfig
     from meta.dataset import Dataset
+    from meta.distributed import Crew
     from meta.training import Trained
+
+_MOST_BASELINE_USERS = 20_000
+"""Of a dataset that does not fit into memory: the baselines do not need them all, and some hold what they know."""
 
 
 def train(
@@ -41,7 +45,7 @@ def train(
 
     from rich.console import Console
 
-    from meta import bundle, store, tables
+    from meta import bundle, distributed, store, tables
     from meta.config import read_config
     from meta.dataset import load
 
@@ -49,23 +53,26 @@ def train(
     recipe = read_config(config, algorithm=algorithm, objective=objective)
     # A wrong store or name should end the command now, not after the training.
     store.read_latest(store.open_store(model_store), model)
-    with console.status("reading"):
-        dataset = load(interactions, items, users)
-    trained = _train(console, dataset, recipe, seed=seed)
-    with console.status("measuring and exporting"):
-        measures = _measure(dataset, trained, seed=seed)
-        files = [path for path in (interactions, items, users) if path is not None]
-        manifest = bundle.write_bundle(
-            model_store,
-            model,
-            trained=trained,
-            dataset=dataset,
-            config=recipe,
-            seed=seed,
-            measures=measures,
-            data=bundle.describe_data(dataset) | {"sha256": {path.name: sha256_of(path) for path in files}},
-            created=datetime.now(UTC),
-        )
+    with distributed.crew() as members:
+        with console.status("reading"):
+            dataset = load(interactions, items, users)
+        trained = _train(console, dataset, recipe, seed=seed, members=members)
+        if not members.leads:
+            return
+        with console.status("measuring and exporting"):
+            measures = _measure(dataset, trained, seed=seed)
+            files = [path for path in (interactions, items, users) if path is not None]
+            manifest = bundle.write_bundle(
+                model_store,
+                model,
+                trained=trained,
+                dataset=dataset,
+                config=recipe,
+                seed=seed,
+                measures=measures,
+                data=bundle.describe_data(dataset) | {"sha256": {path.name: sha256_of(path) for path in files}},
+                created=datetime.now(UTC),
+            )
     if json_output:
         typer.echo(manifest.model_dump_json(include={"model", "version", "measures", "data", "seeds"}))
         return
@@ -79,19 +86,21 @@ def train(
     typer.echo(f"next: fewstep worker --model-store {shlex.quote(model_store)} --model {shlex.quote(model)}")
 
 
-def _train(console: "Console", dataset: "Dataset", config: "TrainingConfig", *, seed: int) -> "Trained":
-    """Train under a progress bar, or with a plain line per validation where there is no terminal."""
+def _train(
+    console: "Console", dataset: "Dataset", config: "TrainingConfig", *, seed: int, members: "Crew"
+) -> "Trained":
+    """Train under a progress bar, or with a plain line per validation where there is no terminal or are others."""
     from rich.progress import Progress
 
     from meta import training
 
-    if not console.is_terminal:
+    if not console.is_terminal or members.size > 1:
 
         def tell(epoch: int, ndcg: float | None) -> None:
-            if ndcg is not None:
+            if ndcg is not None and members.leads:
                 typer.echo(f"epoch {epoch} of {config.epochs}: validation nDCG@10 {ndcg:.4f}", err=True)
 
-        return training.train(dataset, config, seed=seed, progress=tell)
+        return training.train(dataset, config, seed=seed, progress=tell, members=members)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("training", total=config.epochs)
 
@@ -99,7 +108,7 @@ def _train(console: "Console", dataset: "Dataset", config: "TrainingConfig", *, 
             described = None if ndcg is None else f"training, validation nDCG@10 {ndcg:.4f}"
             bar.update(task, completed=epoch, description=described)
 
-        return training.train(dataset, config, seed=seed, progress=advance)
+        return training.train(dataset, config, seed=seed, progress=advance, members=members)
 
 
 def _measure(dataset: "Dataset", trained: "Trained", *, seed: int) -> dict[str, Any]:
@@ -109,7 +118,10 @@ def _measure(dataset: "Dataset", trained: "Trained", *, seed: int) -> dict[str, 
     from meta.modes import Mode
     from meta.training import as_scorer
 
-    validation, fitted = subset(dataset, trained.validation_users), subset(dataset, trained.training_users)
+    fitted_users = trained.training_users
+    if dataset.shuffled:  # so many that a part of them tells the same
+        fitted_users = fitted_users[:_MOST_BASELINE_USERS]
+    validation, fitted = subset(dataset, trained.validation_users), subset(dataset, fitted_users)
     if not (validation.lengths >= protocol.MIN_EVENTS).any():
         return {}
     learned = as_scorer(trained)
