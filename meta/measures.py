@@ -59,6 +59,55 @@ def hit_rate_at(lists: np.ndarray, relevant: np.ndarray, cutoff: int = CUTOFF) -
     return np.where(relevant.any(axis=1), _hits(lists, relevant, cutoff).any(axis=1).astype(float), np.nan)
 
 
+def precision_at(lists: np.ndarray, relevant: np.ndarray, cutoff: int = CUTOFF) -> np.ndarray:
+    """Share of the first `cutoff` places that hold a relevant item (b,), NaN where nothing is relevant.
+
+    Source of precision, recall and F1: van Rijsbergen, Information Retrieval, 2nd edition, 1979, chapter 7.
+    """
+    return _known(_hits(lists, relevant, cutoff).sum(axis=1) / cutoff, relevant)
+
+
+def recall_at(lists: np.ndarray, relevant: np.ndarray, cutoff: int = CUTOFF) -> np.ndarray:
+    """Share of the relevant items that the first `cutoff` places hold (b,), NaN where nothing is relevant."""
+    return _known(_hits(lists, relevant, cutoff).sum(axis=1) / np.maximum(relevant.sum(axis=1), 1), relevant)
+
+
+def f1_at(lists: np.ndarray, relevant: np.ndarray, cutoff: int = CUTOFF) -> np.ndarray:
+    """Harmonic mean of precision and recall (b,): 2 hits / (cutoff + relevant); NaN where nothing is relevant."""
+    return _known(2 * _hits(lists, relevant, cutoff).sum(axis=1) / (cutoff + relevant.sum(axis=1)), relevant)
+
+
+def accuracy_at(lists: np.ndarray, relevant: np.ndarray, candidates: np.ndarray, cutoff: int = CUTOFF) -> np.ndarray:
+    """Share of the candidates (b, n_items) bool that are listed and relevant, or neither (b,).
+
+    Hardly a measure of lists, as most candidates are neither; here because people ask for it.
+    """
+    hits = _hits(lists, relevant, cutoff).sum(axis=1)
+    listed = (lists[:, :cutoff] >= 0).sum(axis=1)
+    wrong = (listed - hits) + ((relevant & candidates).sum(axis=1) - hits)
+    return _known(1 - wrong / np.maximum(candidates.sum(axis=1), 1), relevant)
+
+
+def reciprocal_rank_at(lists: np.ndarray, relevant: np.ndarray, cutoff: int = CUTOFF) -> np.ndarray:
+    """1 / place of the first relevant item, 0 where the first `cutoff` hold none (b,); its mean is MRR.
+
+    Source: Voorhees, The TREC-8 Question Answering Track Report, 1999.
+    """
+    hits = _hits(lists, relevant, cutoff)
+    return _known(np.where(hits.any(axis=1), 1 / (hits.argmax(axis=1) + 1), 0.0), relevant)
+
+
+def average_precision_at(lists: np.ndarray, relevant: np.ndarray, cutoff: int = CUTOFF) -> np.ndarray:
+    """Mean of the precisions at the places of the hits, over min(cutoff, number of relevant items); its mean is MAP.
+
+    Source: Buckley and Voorhees, Evaluating evaluation measure stability, SIGIR 2000.
+    """
+    hits = _hits(lists, relevant, cutoff)
+    precision = hits.cumsum(axis=1) / (np.arange(hits.shape[1]) + 1)
+    ideal = np.maximum(np.minimum(relevant.sum(axis=1), cutoff), 1)
+    return _known((hits * precision).sum(axis=1) / ideal, relevant)
+
+
 def bootstrap_mean(values: np.ndarray, *, seed: int, n: int = 2000) -> Estimate:
     """Mean of one value per user and its percentile interval over `n` resamples of the users, NaN left out.
 
@@ -117,6 +166,10 @@ def auc(scores: np.ndarray, relevant: np.ndarray, candidates: np.ndarray) -> np.
             ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
             areas[row] = (ranks[wanted].sum() - n_wanted * (n_wanted + 1) / 2) / (n_wanted * n_others)
     return areas
+
+
+def _known(values: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    return np.where(relevant.any(axis=1), values, np.nan)
 
 
 def _hits(lists: np.ndarray, relevant: np.ndarray, cutoff: int) -> np.ndarray:

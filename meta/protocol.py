@@ -4,7 +4,7 @@ Modes: `rest`, what a service meets: support = the first k events, query = all l
 support. `fixed`, a comparable curve: query = the events after the 20th, the first 20 items hidden at every k.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,20 +52,44 @@ def eligible_users(dataset: Dataset) -> np.ndarray:
     return users
 
 
-def measure(scorer: Scorer, dataset: Dataset, users: np.ndarray, *, mode: Mode, seed: int) -> Values:
-    """nDCG@10 and hit rate@10 of a scorer for every user and k; `seed` orders ties."""
-    values = Values(np.empty((len(users), len(KS))), np.empty((len(users), len(KS))))
+class Lists(NamedTuple):
+    """What a scorer makes of some users at one k, and what would have been right."""
+
+    rows: slice
+    """Which of the users"""
+    column: int
+    """Place of k in KS"""
+    scores: np.ndarray
+    """(b, n_items)"""
+    lists: np.ndarray
+    """(b, CUTOFF) item rows, best first"""
+    relevant: np.ndarray
+    """(b, n_items) bool"""
+    candidates: np.ndarray
+    """(b, n_items) bool"""
+
+
+def lists_of(scorer: Scorer, dataset: Dataset, users: np.ndarray, *, mode: Mode, seed: int) -> Iterator[Lists]:
+    """The lists for every user and k, a batch of users at a time; `seed` orders ties."""
     step = max(1, _BATCH_CELLS // dataset.n_items)
     for start in range(0, len(users), step):
-        batch = users[start : start + step]
+        rows = slice(start, start + step)
+        batch = users[rows]
         for column, k in enumerate(KS):
             hidden_events = k if mode is Mode.REST else KS[-1]
             hidden = _items_between(dataset, batch, 0, hidden_events)
             relevant = _items_between(dataset, batch, hidden_events, None) & ~hidden
             scores = scorer.score(first_events(dataset, batch, k, width=KS[-1]))
             lists = top_rows(scores, CUTOFF, excluded=hidden, seed=seed)
-            values.ndcg[start : start + step, column] = ndcg_at(lists, relevant)
-            values.hit_rate[start : start + step, column] = hit_rate_at(lists, relevant)
+            yield Lists(rows, column, scores, lists, relevant, ~hidden)
+
+
+def measure(scorer: Scorer, dataset: Dataset, users: np.ndarray, *, mode: Mode, seed: int) -> Values:
+    """nDCG@10 and hit rate@10 of a scorer for every user and k; `seed` orders ties."""
+    values = Values(np.empty((len(users), len(KS))), np.empty((len(users), len(KS))))
+    for part in lists_of(scorer, dataset, users, mode=mode, seed=seed):
+        values.ndcg[part.rows, part.column] = ndcg_at(part.lists, part.relevant)
+        values.hit_rate[part.rows, part.column] = hit_rate_at(part.lists, part.relevant)
     return values
 
 

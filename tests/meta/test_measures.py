@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import pytrec_eval
 
 from meta import measures
 
@@ -94,3 +95,57 @@ def test_auc_counts_ties_half_and_needs_both_sides():
     assert measures.auc(ties, relevant, np.ones((2, 3), dtype=bool)).tolist() == pytest.approx(
         [0.5, np.nan], nan_ok=True
     )
+
+
+@pytest.fixture
+def by_hand():
+    """Hits at the places 2 and 3 of a list of four; three are relevant among six items, one of them is no candidate."""
+    lists = np.array([[5, 1, 0, 3]])
+    relevant = np.array([[True, True, True, False, False, False]])
+    return lists, relevant
+
+
+def test_measures_of_lists_by_hand(by_hand):
+    lists, relevant = by_hand
+    assert measures.precision_at(lists, relevant, 4)[0] == pytest.approx(2 / 4)
+    assert measures.recall_at(lists, relevant, 4)[0] == pytest.approx(2 / 3)
+    assert measures.f1_at(lists, relevant, 4)[0] == pytest.approx(2 * (1 / 2 * 2 / 3) / (1 / 2 + 2 / 3))
+    assert measures.reciprocal_rank_at(lists, relevant, 4)[0] == pytest.approx(1 / 2)
+    assert measures.average_precision_at(lists, relevant, 4)[0] == pytest.approx((1 / 2 + 2 / 3) / 3)
+    everything = np.ones((1, 6), dtype=bool)
+    # Two wrong ones are listed and a right one is not; item 4 is rightly left out.
+    assert measures.accuracy_at(lists, relevant, everything, 4)[0] == pytest.approx(3 / 6)
+
+
+def test_behind_the_cutoff_nothing_counts(by_hand):
+    lists, relevant = by_hand
+    of_lists = (measures.precision_at, measures.recall_at, measures.f1_at)
+    ranked = (measures.reciprocal_rank_at, measures.average_precision_at)
+    assert [float(measure(lists, relevant, 1)[0]) for measure in (*of_lists, *ranked)] == [0.0] * 5
+
+
+def test_no_measure_has_a_value_for_a_user_without_anything_relevant(by_hand):
+    lists, relevant = by_hand
+    nothing, everything = np.zeros_like(relevant), np.ones_like(relevant)
+    of_lists = (measures.precision_at, measures.recall_at, measures.f1_at)
+    ranked = (measures.reciprocal_rank_at, measures.average_precision_at)
+    assert all(np.isnan(measure(lists, nothing)[0]) for measure in (*of_lists, *ranked))
+    assert np.isnan(measures.accuracy_at(lists, nothing, everything)[0])
+
+
+def test_the_measures_agree_with_those_of_trec():
+    rng = np.random.default_rng(4)
+    scores, relevant = rng.random((30, 50)), rng.random((30, 50)) < 0.2
+    lists = measures.top_rows(scores, 10, excluded=np.zeros_like(relevant), seed=0)
+    run = {str(user): {str(item): float(value) for item, value in enumerate(row)} for user, row in enumerate(scores)}
+    answers = {
+        str(user): {str(item): int(value) for item, value in enumerate(row)} for user, row in enumerate(relevant)
+    }
+    theirs = pytrec_eval.RelevanceEvaluator(answers, {"ndcg_cut.10", "P.10", "recall.10"}).evaluate(run)
+    ours = {
+        "ndcg_cut_10": measures.ndcg_at(lists, relevant),
+        "P_10": measures.precision_at(lists, relevant),
+        "recall_10": measures.recall_at(lists, relevant),
+    }
+    for name, values in ours.items():
+        assert values.tolist() == pytest.approx([theirs[str(user)][name] for user in range(30)])
