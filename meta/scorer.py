@@ -1,5 +1,7 @@
 """What can be evaluated: anything that scores the catalog for support sets."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -18,3 +20,15 @@ class Scorer(Protocol):
     def score(self, supports: Supports) -> np.ndarray:
         """Scores (b, n_items) float32; masking what the user already has is the caller's business."""
         ...
+
+
+@dataclass(frozen=True)
+class FittedScorer:
+    """A name and the function that scores."""
+
+    name: str
+    scores: Callable[[Supports], np.ndarray]
+
+    def score(self, supports: Supports) -> np.ndarray:
+        """Scores (b, n_items) float32."""
+        return np.asarray(self.scores(supports), dtype=np.float32)
