@@ -2,7 +2,7 @@
 # make demo    the whole loop on this machine
 # make test    the tests; with KAFKA_HOME set they run on Apache Kafka
 # make test-recovery   only the replay under kill -9; FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set its size
-# make benchmark-quality   the learner beside baselines on MovieLens-100K, some minutes
+# make benchmark-quality   the learner beside all baselines on MovieLens-100K, every line of the acceptance
 # make check   everything that CI runs
 # make clean   what the targets above have made
 

@@ -26,6 +26,29 @@ def of_scorers(found: dict[str, Any]) -> list[Table]:
     return [levels, differences]
 
 
+def of_ratings(found: dict[str, Any]) -> list[Table]:
+    """MAE by predictor and k with its difference to the reference, and all measures at the largest k."""
+    title = f"MAE of ratings, {found['n_users']} held-out users"
+    levels = Table("predictor", title=title)
+    differences = Table(
+        "predictor", show_lines=True, title=f"Minus {found['reference']}: mean, and both ends of the 95 % interval"
+    )
+    first = next(iter(found["scorers"].values()))
+    largest = list(first["mae"])[-1]
+    names = [name for name in first if name != "mae_minus_reference"]
+    everything = Table("predictor", *names, title=f"At k={largest}; liked is {found['liked_from']:g} and more")
+    for k in first["mae"]:
+        levels.add_column(f"k={k}", justify="right")
+        differences.add_column(f"k={k}", justify="right")
+    for name, measures in found["scorers"].items():
+        levels.add_row(name, *(_number(estimate["mean"]) for estimate in measures["mae"].values()))
+        everything.add_row(name, *(_number(measures[measure][largest]["mean"]) for measure in names))
+        if name != found["reference"]:
+            cells = (_interval(estimate) for estimate in measures["mae_minus_reference"].values())
+            differences.add_row(name, *cells)
+    return [levels, differences, everything]
+
+
 def of_lists(found: dict[str, Any]) -> list[Table]:
     """One row per k and one for all, of the arms and the paired differences."""
     cutoff = found["cutoff"]

@@ -1,0 +1,12 @@
+"""The sections of the benchmark, in the order in which they are printed. Add one here."""
+
+from meta.benchmark import cold, family, ranking, ratings
+from meta.benchmark.section import Section
+
+SECTIONS = (
+    Section("ranking", ranking.measure, ranking.findings),
+    Section("ratings", ratings.measure, ratings.findings),
+    Section("family", family.measure, family.findings, once=True),
+    Section("cold", cold.measure, cold.findings),
+)
+BY_NAME = {section.name: section for section in SECTIONS}
