@@ -24,6 +24,9 @@ def evaluate(
     mode: Annotated[Mode, typer.Option(help="Query set: all later events, or those after the 20th")] = Mode.REST,
     lists: Annotated[Path | None, typer.Option(help="Published lists to measure instead of a model")] = None,
     max_support: Annotated[int, typer.Option(min=1, help="With --lists: most events, less than the window")] = 5,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for a page with plots, report.html, and its figures as JSON")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of ties and of the bootstrap")] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print all measures as JSON")] = False,
 ) -> None:
@@ -36,22 +39,33 @@ def evaluate(
         if lists is not None:
             if model is not None or model_store is not None:
                 raise ConfigurationError("--lists and --model exclude each other: give the one that is to be measured")
+            if report is not None:
+                raise ConfigurationError("--report is about a model: give --model-store and --model, without --lists")
             found = _lists(lists, interactions, train_interactions, items, max_k=max_support, seed=seed)
             shown = tables.of_lists(found)
         elif model is None or model_store is None:
             raise ConfigurationError("nothing to measure: give --model-store and --model, or --lists")
         else:
             files = (interactions, train_interactions, items, users)
-            found = _bundle(files, model_store, model, model_version, mode=mode, seed=seed)
+            found = _bundle(files, model_store, model, model_version, mode=mode, seed=seed, report=report)
             shown = tables.of_scorers(found)
     if json_output:
         typer.echo(json.dumps(found))
     else:
         Console().print(*shown)
+        if report is not None:
+            typer.echo(f"wrote {report / 'report.html'} and report.json beside it")
 
 
 def _bundle(
-    files: tuple[Path, Path, Path, Path | None], store: str, model: str, version: str | None, *, mode: Mode, seed: int
+    files: tuple[Path, Path, Path, Path | None],
+    store: str,
+    model: str,
+    version: str | None,
+    *,
+    mode: Mode,
+    seed: int,
+    report: Path | None,
 ) -> dict[str, Any]:
     from meta import baselines, dataset, protocol, served, splits
 
@@ -63,6 +77,10 @@ def _bundle(
     splits.refuse_overlap(train.user_ids, held_out.user_ids)
     scorers: list[Scorer] = [bundle, protocol.Unadapted(bundle, "unadapted start"), *baselines.fit_all(train)]
     found = protocol.evaluate(scorers, held_out, mode=mode, reference=baselines.RECENCY, seed=seed)
+    if report is not None:
+        from meta.report import figures, writing
+
+        writing.write(figures.collect(bundle, scorers, held_out, train, mode=mode, seed=seed), report)
     return {"model": like.model, "version": like.version, "dropped_events": held_out.dropped, **found}
 
 

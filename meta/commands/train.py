@@ -56,7 +56,7 @@ def train(
     with distributed.crew() as members:
         with console.status("reading"):
             dataset = load(interactions, items, users)
-        trained = _train(console, dataset, recipe, seed=seed, members=members)
+        trained, curve = _train(console, dataset, recipe, seed=seed, members=members)
         if not members.leads:
             return
         with console.status("measuring and exporting"):
@@ -70,7 +70,8 @@ def train(
                 config=recipe,
                 seed=seed,
                 measures=measures,
-                data=bundle.describe_data(dataset) | {"sha256": {path.name: sha256_of(path) for path in files}},
+                data=bundle.describe_data(dataset)
+                | {"sha256": {path.name: sha256_of(path) for path in files}, "learning_curve": curve},
                 created=datetime.now(UTC),
             )
     if json_output:
@@ -88,27 +89,35 @@ def train(
 
 def _train(
     console: "Console", dataset: "Dataset", config: "TrainingConfig", *, seed: int, members: "Crew"
-) -> "Trained":
-    """Train under a progress bar, or with a plain line per validation where there is no terminal or are others."""
+) -> tuple["Trained", list[tuple[int, float]]]:
+    """Train under a progress bar, or with a plain line per validation where there is no terminal or are others.
+
+    Gives what was trained, and epoch and measure of every validation.
+    """
     from rich.progress import Progress
 
     from meta import training
 
+    curve: list[tuple[int, float]] = []
     if not console.is_terminal or members.size > 1:
 
         def tell(epoch: int, ndcg: float | None) -> None:
+            if ndcg is not None:
+                curve.append((epoch, ndcg))
             if ndcg is not None and members.leads:
                 typer.echo(f"epoch {epoch} of {config.epochs}: validation nDCG@10 {ndcg:.4f}", err=True)
 
-        return training.train(dataset, config, seed=seed, progress=tell, members=members)
+        return training.train(dataset, config, seed=seed, progress=tell, members=members), curve
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("training", total=config.epochs)
 
         def advance(epoch: int, ndcg: float | None) -> None:
+            if ndcg is not None:
+                curve.append((epoch, ndcg))
             described = None if ndcg is None else f"training, validation nDCG@10 {ndcg:.4f}"
             bar.update(task, completed=epoch, description=described)
 
-        return training.train(dataset, config, seed=seed, progress=advance, members=members)
+        return training.train(dataset, config, seed=seed, progress=advance, members=members), curve
 
 
 def _measure(dataset: "Dataset", trained: "Trained", *, seed: int) -> dict[str, Any]:

@@ -80,3 +80,19 @@ def test_it_says_what_is_to_be_given(run, files, flags, message):
     done = run(*files, *flags)
     assert isinstance(done.exception, ConfigurationError)
     assert message in str(done.exception)
+
+
+def test_a_report_is_written_beside_what_is_printed(run, made_up, files, model_store, tmp_path):
+    model = ("--model-store", model_store, "--model", "small", "--users", made_up / "users.jsonl")
+    done = run(*files, *model, "--report", tmp_path / "report", "--json")
+    assert done.exit_code == 0, done.exception
+    figures = json.loads((tmp_path / "report" / "report.json").read_text())
+    printed = json.loads(done.stdout)["scorers"]["fewstep"]["ndcg"]
+    assert figures["measures"]["fewstep"]["ndcg"] == printed
+    assert (tmp_path / "report" / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_report_is_of_a_model(run, files, captured, tmp_path):
+    done = run(*files, "--lists", captured, "--report", tmp_path)
+    assert isinstance(done.exception, ConfigurationError)
+    assert "--report is about a model" in str(done.exception)

@@ -42,6 +42,7 @@ def test_it_writes_a_bundle_and_prints_it_as_json(run, tmp_path):
     assert found["seeds"] == {"training": 5}
     assert served.manifest.inner_steps == 3
     assert len(found["data"]["sha256"]["items.jsonl"]) == 64
+    assert [epoch for epoch, _ in served.manifest.data["learning_curve"]] == [2]
     for mode in ("rest", "fixed"):
         scorers = found["measures"][mode]["scorers"]
         assert {"fewstep", "unadapted start", "popularity with recency", "item-kNN"} <= set(scorers)
