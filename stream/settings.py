@@ -20,6 +20,7 @@ from schemas import KafkaSettings
 from schemas.errors import ConfigurationError
 
 StoreKind = Literal["rocksdict", "memory"]
+DeliveryKind = Literal["at_least_once", "exactly_once"]
 DEFAULT_EVENT_TYPES = ("view", "click", "like", "dislike", "purchase", "rating", "skip")
 
 
@@ -69,6 +70,9 @@ class WorkerSettings(_Section):
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", description="Consumer group and changelog prefix")] = (
         "fewstep"
     )
+    delivery: Annotated[
+        DeliveryKind, Field(description="exactly_once: lists, rows and offsets of a batch in one Kafka transaction")
+    ] = "at_least_once"
     poll_records: Annotated[int, Field(ge=1, description="Most records of one step")] = 2000
     commit_interval_s: Annotated[float, Field(gt=0)] = 0.5
     stall_timeout_s: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stream.cli.options import AppId, BootstrapServers, TopicPrefix
-from stream.settings import Settings, StoreKind
+from stream.settings import DeliveryKind, Settings, StoreKind
 
 
 def worker(
@@ -18,6 +18,9 @@ def worker(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model to serve.", show_default=False)] = None,
     app_id: AppId = None,
+    delivery: Annotated[
+        DeliveryKind | None, typer.Option(help="Guarantee of the published lists.", show_default=False)
+    ] = None,
     state_store: Annotated[
         StoreKind | None, typer.Option(help="Local copy of the support sets.", show_default=False)
     ] = None,
@@ -31,13 +34,13 @@ def worker(
     from stream.clients.connect import open_admin, partition_counts
     from stream.core.step import Step
     from stream.engine.bundle import load_bundle
-    from stream.shell.preflight import require_topics
+    from stream.shell.preflight import require_topics, require_transactions
     from stream.shell.worker import serve
 
     settings = Settings.load(
         kafka={"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix},
         model={"store": model_store, "name": model},
-        worker={"app_id": app_id},
+        worker={"app_id": app_id, "delivery": delivery},
         state={"store": state_store, "data_dir": data_dir},
     )
     _set_log_levels(verbose)
@@ -45,6 +48,8 @@ def worker(
     with open_admin(settings.kafka) as admin:
         counts = partition_counts(admin)
     partitions = require_topics(counts, settings)
+    if settings.worker.delivery == "exactly_once":
+        require_transactions(settings.kafka, app_id=settings.worker.app_id)
     logging.getLogger("fewstep.worker").info(
         "serving %s %s from %s to %s", bundle.manifest.model, bundle.manifest.version, settings.model.store,
         settings.kafka.bootstrap_servers,

@@ -75,6 +75,7 @@ def open_consumer(kafka: KafkaSettings, topic: str, *, from_beginning: bool) -> 
             allow_auto_create_topics=False,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level="read_committed",
             fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
         )
         try:
@@ -121,6 +122,11 @@ def require_topic(admin: Any, topic: str, kafka: KafkaSettings) -> int:
             f"fewstep topics create --topic-prefix {kafka.topic_prefix}"
         )
     return count
+
+
+def aiokafka_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """What every aiokafka client is given."""
+    return {"bootstrap_servers": kafka.bootstrap_servers}
 
 
 def _common(kafka: KafkaSettings) -> dict[str, Any]:

@@ -61,13 +61,12 @@ async def work(
     custody: Custody,
     step: StepFunction,
     read_row: ReadRow,
-    publish: Callable[[dict[Partition, list[Message]]], Awaitable[dict[Partition, int]]],
-    store: Callable[[Partition, list[Message], int], None],
+    deliver: Callable[[Poll, Outcome], Awaitable[None]],
     topics: Topics,
     executor: Executor,
     progress: Progress,
 ) -> None:
-    """Apply one poll: step, publish, await acknowledgement, store, mark. Anything raised is for the caller to die of.
+    """Apply one poll: step, deliver, mark. Anything raised is for the caller to die of.
 
     A poll of an earlier epoch is dropped: its records come again. The step runs in `executor`, so that the event loop
     goes on fetching and answering heartbeats meanwhile.
@@ -79,10 +78,7 @@ async def work(
             custody.begins_where_applied(poll)
             run = partial(step, to_records(poll, topics), read_row, clock_ms=round(time() * 1000))
             outcome = await asyncio.get_running_loop().run_in_executor(executor, run)
-            outgoing, rows = route(outcome, topics)
-            offsets = await publish(outgoing | rows)
-            for at, messages in rows.items():
-                store(at, messages, offsets[at])
+            await deliver(poll, outcome)
             custody.mark_applied(poll)
             progress.counts.update(outcome.counts)
     finally:

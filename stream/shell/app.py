@@ -8,19 +8,18 @@ from typing import Any
 
 import faust
 from faust.channels import Channel
-from faust.types import TP
 
 from schemas import Role, topic_name
 from schemas.errors import FewstepError
-from stream.core.records import Message
 from stream.settings import Settings
 from stream.shell.agent import Progress, StepFunction, Topics, work
 from stream.shell.consumer import BatchTransport, CustodyError
+from stream.shell.delivery import AtLeastOnce, Delivery, LocalRows
 from stream.shell.failstop import fail_stop
 from stream.shell.polls import Poll
-from stream.shell.publisher import Partition, publish
 from stream.shell.recovery import BatchTableManager
-from stream.shell.rows import SupportSets, write_acknowledged
+from stream.shell.rows import SupportSets
+from stream.shell.transactions import COMMIT_MARKERS, ExactlyOnce, new_producer
 from stream.topics import TABLE, changelog_topic
 
 INPUTS = (Role.INTERACTIONS, Role.REQUESTS, Role.USERS)
@@ -36,6 +35,7 @@ class WorkerApp(faust.App):
     polls: "asyncio.Queue[Poll]"
     support_sets: SupportSets
     progress: Progress
+    delivery: Delivery
     fetch_max_wait_ms: int
 
     def _new_transport(self) -> BatchTransport:
@@ -71,27 +71,33 @@ def create_app(settings: Settings, step: StepFunction, *, partitions: int, dead_
     app.tables.add(app.support_sets)
     for name in topics.roles:  # subscribed through the conductor; the records do not pass through it
         app.topics.add(app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"))
+    app.delivery = _delivery(app, settings, topics)
     _add_agent(app, step, topics)
     return app
+
+
+def _delivery(app: WorkerApp, settings: Settings, topics: Topics) -> Delivery:
+    store = app.support_sets.data
+    if settings.worker.delivery == "at_least_once":
+        return AtLeastOnce(lambda: app.producer._ensure_producer(), topics, LocalRows(store, app.progress, markers=0))
+    return ExactlyOnce(
+        partial(new_producer, settings.kafka, max_request_bytes=MAX_REQUEST_BYTES),
+        topics,
+        LocalRows(store, app.progress, markers=COMMIT_MARKERS),
+        app_id=settings.worker.app_id,
+        timeout_s=settings.kafka.request_timeout_s,
+    )
 
 
 def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics) -> None:
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="step")
     rows = app.support_sets
 
-    async def acknowledged(messages: dict[Partition, list[Message]]) -> dict[Partition, int]:
-        return await publish(app.producer._ensure_producer(), messages)
-
-    def store(at: Partition, messages: list[Message], first_offset: int) -> None:
-        if not write_acknowledged(rows.data, TP(*at), messages, first_offset):
-            app.progress.counts["foreign_rows"] += 1
-
     apply = partial(
         work,
         step=step,
         read_row=lambda partition, key: rows.data.read(partition, key),
-        publish=acknowledged,
-        store=store,
+        deliver=app.delivery.deliver,
         topics=topics,
         executor=executor,
         progress=app.progress,

@@ -45,6 +45,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # Faust fixes it at 1500 ms. Kafka wakes a fetch when data comes, but not every broker does.
         consumer._fetch_max_wait_ms = self.consumer.app.fetch_max_wait_ms
+        # What an aborted transaction left is neither an event nor a row, whoever wrote it.
+        consumer._isolation_level = "read_committed"
         return consumer
 
     async def _fetch_records(
@@ -231,9 +233,22 @@ class BatchConsumer(driver.Consumer):
         self._committed_offset.update(self.applied)
         self.epoch += 1
 
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit, unless the offsets went with the outputs."""
+        return self.app.delivery.commits_offsets or bool(await super()._commit(offsets))
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Let the delivery take over the partitions before anything of them is read."""
+        try:
+            await self.app.delivery.begin({tp.partition for tp in assigned})
+        except Exception as error:  # noqa: BLE001 - without its producers the worker could only stall
+            fail_stop(f"partitions could not be taken over: {type(error).__name__}: {error}", error)
+        await super().on_partitions_assigned(assigned, generation_id)
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let the poll in hand end, commit what is applied, and void the rest."""
         await self.quiesce()
+        await self.app.delivery.end()
         await super().on_partitions_revoked(revoked)
         self.applied = {}
         self.log_ends = {}

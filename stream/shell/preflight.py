@@ -1,10 +1,14 @@
-"""What must hold before the worker starts: topics exist, and their partition counts agree."""
+"""What must hold before the worker starts: topics, equal partition counts, and transactions if asked for."""
 
+import asyncio
 from collections.abc import Mapping
 
-from schemas import TOPICS, Role, topic_name
+from aiokafka.errors import KafkaError, TransactionalIdAuthorizationFailed
+
+from schemas import TOPICS, KafkaSettings, Role, topic_name
 from schemas.errors import BrokerError
 from stream.settings import Settings
+from stream.shell.transactions import new_producer, transactional_id
 from stream.topics import changelog_topic
 
 WRITTEN = (Role.RECOMMENDATIONS, Role.DEAD_LETTERS)
@@ -36,3 +40,28 @@ def require_topics(partitions: Mapping[str, int], settings: Settings) -> int:
                 "they must be equal; recreate the topic, or choose another --app-id or --topic-prefix"
             )
     return expected
+
+
+def require_transactions(kafka: KafkaSettings, *, app_id: str) -> None:
+    """Take a transactional id and give it back. Raises BrokerError if the broker has none, or not for us."""
+    asyncio.run(_try_transactional_id(kafka, app_id))
+
+
+async def _try_transactional_id(kafka: KafkaSettings, app_id: str) -> None:
+    # An id of its own: the one of a partition number would fence the worker that serves it.
+    producer = new_producer(kafka, transactional_id(app_id, "preflight"), max_request_bytes=1_000_000)
+    where = f"at {kafka.bootstrap_servers}"
+    try:
+        async with asyncio.timeout(kafka.request_timeout_s):
+            await producer.start()
+    except TransactionalIdAuthorizationFailed as error:
+        raise BrokerError(
+            f"no right to Write on transactional ids {transactional_id(app_id, '*')} {where}: grant it on that prefix, "
+            "or use --delivery at_least_once"
+        ) from error
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerError(
+            f"the broker {where} has no transactions ({type(error).__name__}): use --delivery at_least_once"
+        ) from error
+    finally:
+        await producer.stop()

@@ -98,14 +98,18 @@ class SupportSets(faust.Table):
         return RocksRows("rocksdb://", self.app, self, table_name=self.name, options=dict(ROCKSDB_OPTIONS))
 
 
-def write_acknowledged(store: MemoryRows | RocksRows, tp: TP, rows: Sequence[Message], first_offset: int) -> bool:
+def write_acknowledged(
+    store: MemoryRows | RocksRows, tp: TP, rows: Sequence[Message], first_offset: int, *, markers: int = 0
+) -> bool:
     """Write rows whose changelog records were acknowledged from `first_offset` on; True if the rows stay complete.
+
+    `markers` is how many offsets the end of their transaction takes behind them.
 
     If another producer wrote in between (a worker that lost the partition and does not know it yet), the rows are
     written but the persisted offset stays, so that the next recovery reads the stretch again.
     """
     held = store.persisted_offset(tp)
     complete = first_offset == (-1 if held is None else held) + 1
-    last_offset = first_offset + len(rows) - 1 if complete else None
+    last_offset = first_offset + len(rows) - 1 + markers if complete else None
     store.write(tp, ((row.key or b"", row.value) for row in rows), last_offset)
     return complete

@@ -64,6 +64,7 @@ async def _run(app: WorkerApp) -> None:
         async with asyncio.timeout(STOP_WITHIN_S):
             app.consumer.stop_flow()
             await app.consumer.quiesce()  # the poll in hand is finished and committed before anything closes
+            await app.delivery.end()
             await app.stop()
     except TimeoutError as error:
         fail_stop(f"could not stop within {STOP_WITHIN_S:.0f} s", error)

@@ -42,14 +42,14 @@ class Custody:
 
 
 def run(
-    custody: Custody, one: Poll, *, publish: Callable[..., Any] | None = None, step: Callable[..., Any] | None = None
+    custody: Custody, one: Poll, *, deliver: Callable[..., Any] | None = None, step: Callable[..., Any] | None = None
 ) -> list[str]:
     trace: list[str] = []
 
-    async def acknowledged(messages: dict[Any, list[Message]]) -> dict[Any, int]:
-        trace.append(f"published {sorted(messages)}")
+    async def delivered(poll: Poll, outcome: Outcome) -> None:
+        assert custody.marked == []
         await asyncio.sleep(0)
-        return dict.fromkeys(messages, 0)
+        trace.append(f"delivered {[row.value for row in outcome.rows]}")
 
     def one_row(records: list[Record], read_row: Any, *, clock_ms: int) -> Outcome:
         trace.append(f"stepped {[r.offset for r in records]}")
@@ -64,8 +64,7 @@ def run(
                 custody=custody,
                 step=step or one_row,
                 read_row=lambda partition, key: None,
-                publish=publish or acknowledged,
-                store=lambda at, messages, offset: trace.append(f"stored {at}"),
+                deliver=deliver or delivered,
                 topics=TOPICS,
                 executor=executor,
                 progress=Progress(),
@@ -75,14 +74,10 @@ def run(
     return trace
 
 
-def test_a_poll_is_stepped_published_and_only_then_stored_and_marked() -> None:
+def test_a_poll_is_stepped_delivered_and_only_then_marked() -> None:
     custody = Custody()
-    assert run(custody, poll()) == [
-        "stepped [5, 6]",
-        "published [('log', 3), ('out', 3)]",
-        "stored ('log', 3)",
-    ]
-    assert custody.marked == [poll()] or len(custody.marked) == 1
+    assert run(custody, poll()) == ["stepped [5, 6]", "delivered [b'row']"]
+    assert len(custody.marked) == 1
 
 
 def test_a_poll_of_an_earlier_epoch_is_dropped_unmarked() -> None:
@@ -98,13 +93,13 @@ def test_a_poll_that_skips_offsets_is_refused() -> None:
     assert custody.marked == []
 
 
-def test_what_was_not_acknowledged_is_neither_stored_nor_marked() -> None:
-    async def refused(messages: object) -> dict[Any, int]:
+def test_what_was_not_delivered_is_not_marked() -> None:
+    async def refused(poll: Poll, outcome: Outcome) -> None:
         raise ConnectionError("no broker")
 
     custody = Custody()
     with pytest.raises(ConnectionError):
-        run(custody, poll(), publish=refused)
+        run(custody, poll(), deliver=refused)
     assert custody.marked == []
 
 
