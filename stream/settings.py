@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -62,6 +62,10 @@ class LimitSettings(_Section):
         86_400.0
     )
     event_types: Annotated[tuple[str, ...], Field(description="Event types that are accepted")] = DEFAULT_EVENT_TYPES
+    dead_letter_share: Annotated[
+        float, Field(gt=0, le=1, description="The worker stops when more of the window is refused; 1: never")
+    ] = 1.0
+    dead_letter_window: Annotated[int, Field(ge=1, description="Records that dead_letter_share is taken of")] = 10_000
 
 
 class WorkerSettings(_Section):
@@ -78,6 +82,20 @@ class WorkerSettings(_Section):
     stall_timeout_s: Annotated[
         float, Field(gt=0, description="No progress with records waiting for this long ends the process")
     ] = 120.0
+    step_timeout_s: Annotated[float, Field(gt=0, description="A step that takes longer ends the process")] = 60.0
+    broker_patience_s: Annotated[
+        float, Field(ge=0, description="An unreachable Kafka is tried again for this long at the start")
+    ] = 60.0
+
+
+class WebSettings(_Section):
+    """Probes and metrics over HTTP; off without a port."""
+
+    port: Annotated[int | None, Field(ge=1, le=65535, description="Serves /live, /ready and /metrics")] = None
+    bind: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
+    token: Annotated[
+        SecretStr | None, Field(min_length=16, description="Bearer token of /metrics; needed beyond the loopback")
+    ] = None
 
 
 class Settings(BaseSettings):
@@ -97,6 +115,7 @@ class Settings(BaseSettings):
     lists: ListSettings = ListSettings()
     limits: LimitSettings = LimitSettings()
     worker: WorkerSettings = WorkerSettings()
+    web: WebSettings = WebSettings()
 
     @classmethod
     def settings_customise_sources(

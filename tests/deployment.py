@@ -67,7 +67,9 @@ class Deployment:
 
     # -- workers
 
-    def start_worker(self, number: int = 0, *, delivery: DeliveryKind | None = None) -> None:
+    def start_worker(
+        self, number: int = 0, *, delivery: DeliveryKind | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
         """Start a worker with a data directory of its own; it keeps the directory when it is started again."""
         kafka = self.settings.kafka
         command = [
@@ -80,7 +82,12 @@ class Deployment:
         with self.log(number).open("ab") as log:
             self._workers[number] = subprocess.Popen(
                 command,
-                env={"PATH": "/usr/bin:/bin", "FEWSTEP_KAFKA__SESSION_TIMEOUT_S": "6", **self._environment},
+                env={
+                    "PATH": "/usr/bin:/bin",
+                    "FEWSTEP_KAFKA__SESSION_TIMEOUT_S": "6",
+                    **self._environment,
+                    **(environment or {}),
+                },
                 stdout=log,
                 stderr=log,
             )

@@ -27,11 +27,14 @@ def worker(
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the local copy; one per worker.", show_default=False)
     ] = None,
+    web_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Serve /live, /ready and /metrics here.", show_default=False)
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what Faust and the Kafka client do.")] = False,
 ) -> None:
     """Consume events, adapt, publish lists; run as many as there are partitions, at most."""
     from schemas import Role, topic_name
-    from stream.clients.connect import open_admin, partition_counts
+    from stream.clients.connect import wait_for_broker
     from stream.core.step import Step
     from stream.engine.bundle import load_bundle
     from stream.shell.preflight import require_topics, require_transactions
@@ -42,11 +45,11 @@ def worker(
         model={"store": model_store, "name": model},
         worker={"app_id": app_id, "delivery": delivery},
         state={"store": state_store, "data_dir": data_dir},
+        web={"port": web_port},
     )
     _set_log_levels(verbose)
     bundle = load_bundle(settings.model.store, settings.model.name)
-    with open_admin(settings.kafka) as admin:
-        counts = partition_counts(admin)
+    counts = wait_for_broker(settings.kafka, patience_s=settings.worker.broker_patience_s)
     partitions = require_topics(counts, settings)
     if settings.worker.delivery == "exactly_once":
         require_transactions(settings.kafka, app_id=settings.worker.app_id)
@@ -55,7 +58,10 @@ def worker(
         settings.kafka.bootstrap_servers,
     )  # fmt: skip
     dead_letters = counts[topic_name(Role.DEAD_LETTERS, settings.kafka.topic_prefix)]
-    serve(settings, Step(bundle, settings), partitions=partitions, dead_letter_partitions=dead_letters)
+    serve(
+        settings, Step(bundle, settings), partitions=partitions, dead_letter_partitions=dead_letters,
+        model=(bundle.manifest.model, bundle.manifest.version),
+    )  # fmt: skip
 
 
 def _set_log_levels(verbose: bool) -> None:

@@ -1,8 +1,10 @@
 """kafka-python as the command line and the tests use it: short timeouts, and errors that an operator can read."""
 
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic, sleep
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -16,6 +18,15 @@ _DIAL_TIMEOUT_S = 2.0
 _BOOTSTRAP_TIMEOUT_MS = 3000
 # Tansu does not wake a fetch when data arrives, so this is the latency of `watch` there.
 _FETCH_MAX_WAIT_MS = 100
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
+"""Between two tries to reach a cluster; doubled from one to the next."""
+
+logger = logging.getLogger("fewstep.worker")
+
+
+class UnreachableError(BrokerError):
+    """No address of the cluster answers; it may yet."""
 
 
 @contextmanager
@@ -113,6 +124,25 @@ def partition_counts(admin: Any) -> dict[str, int]:
     return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
 
 
+def wait_for_broker(kafka: KafkaSettings, *, patience_s: float) -> dict[str, int]:
+    """The partition counts of all topics, as soon as the cluster answers; one log line for each try in vain.
+
+    Raises BrokerError if it cannot be reached within `patience_s`, or at once if it answers and refuses.
+    """
+    deadline, pause = monotonic() + patience_s, FIRST_PAUSE_S
+    while True:
+        try:
+            with open_admin(kafka) as admin:
+                return partition_counts(admin)
+        except UnreachableError as error:
+            left = deadline - monotonic()
+            if left <= 0:
+                raise
+            logger.warning("%s; trying again for %.0f s", error, left)
+        sleep(min(pause, left))
+        pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
 def require_topic(admin: Any, topic: str, kafka: KafkaSettings) -> int:
     """The partition count of `topic`. Raises BrokerError with the remedy if it does not exist."""
     count = partition_counts(admin).get(topic)
@@ -146,4 +176,6 @@ def _dial(servers: str) -> None:
                 return
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-    raise BrokerError(f"Kafka at {servers} is unreachable ({reason.lower()}): start it or correct --bootstrap-servers")
+    raise UnreachableError(
+        f"Kafka at {servers} is unreachable ({reason.lower()}): start it or correct --bootstrap-servers"
+    )

@@ -16,6 +16,7 @@ from stream.shell.agent import Progress, StepFunction, Topics, work
 from stream.shell.consumer import BatchTransport, CustodyError
 from stream.shell.delivery import AtLeastOnce, Delivery, LocalRows
 from stream.shell.failstop import fail_stop
+from stream.shell.letter_limit import LetterLimit
 from stream.shell.polls import Poll
 from stream.shell.recovery import BatchTableManager
 from stream.shell.rows import SupportSets
@@ -72,7 +73,8 @@ def create_app(settings: Settings, step: StepFunction, *, partitions: int, dead_
     for name in topics.roles:  # subscribed through the conductor; the records do not pass through it
         app.topics.add(app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"))
     app.delivery = _delivery(app, settings, topics)
-    _add_agent(app, step, topics)
+    limit = LetterLimit(share=settings.limits.dead_letter_share, window=settings.limits.dead_letter_window)
+    _add_agent(app, step, topics, limit)
     return app
 
 
@@ -89,7 +91,7 @@ def _delivery(app: WorkerApp, settings: Settings, topics: Topics) -> Delivery:
     )
 
 
-def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics) -> None:
+def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics, limit: LetterLimit) -> None:
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="step")
     rows = app.support_sets
 
@@ -100,6 +102,7 @@ def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics) -> None:
         deliver=app.delivery.deliver,
         topics=topics,
         executor=executor,
+        limit=limit,
         progress=app.progress,
     )
 

@@ -60,7 +60,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             for tp, start in before.items()
             if tp in after and (after[tp] != start or tp in records)
         ]
-        return Fetched(slices, self._highwaters_seen(consumer, active_partitions))
+        return Fetched(
+            slices, self._highwaters_seen(consumer, active_partitions), self._answered(consumer, active_partitions)
+        )
 
     @staticmethod
     def _state(consumer: Any, tp: TP) -> Any:
@@ -81,6 +83,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             for tp, state in states.items()
             if state is not None and state.highwater is not None
         }
+
+    def _answered(self, consumer: Any, tps: Iterable[TP]) -> int:
+        states = (self._state(consumer, tp) for tp in tps)
+        return max((state.timestamp for state in states if state is not None and state.timestamp), default=0)
 
     async def seek_sources(self) -> dict[TP, int]:
         """Seek every source partition to its committed offset, and give the positions.
@@ -127,6 +133,8 @@ class BatchConsumer(driver.Consumer):
         """Held while a poll is applied: a rebalance waits for it, then commits."""
         self.room = asyncio.Semaphore(POLLS_IN_HAND)
         self.log_ends: dict[tuple[str, int], int] = {}
+        self.answered_ms = 0
+        """Wall-clock time of the last fetch answer."""
         self._fetching = False
         self._fetch_done = asyncio.Event()
 
@@ -184,6 +192,7 @@ class BatchConsumer(driver.Consumer):
     def _hand_on(self, fetched: Fetched, epoch: int) -> bool:
         """Changelog slices go to recovery at once, source slices to the agent. No await between check and hand-over."""
         self.log_ends.update(fetched.highwaters)
+        self.answered_ms = max(self.answered_ms, fetched.answered_ms)
         changelogs = self.app.tables.changelog_topics
         self.app.tables.recovery.apply(
             [part for part in fetched.slices if part.topic in changelogs], fetched.highwaters

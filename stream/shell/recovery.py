@@ -26,6 +26,8 @@ class BatchRecovery(Recovery):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._ends: dict[TP, int] = {}
+        self.restored = 0
+        """Changelog records read since the start."""
 
     async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
         """Forget what was known of the previous assignment."""
@@ -42,6 +44,10 @@ class BatchRecovery(Recovery):
         offset = self.active_offsets[tp]
         return self._ends[tp] - 1 - (-1 if offset is None else offset)
 
+    def remaining(self) -> int:
+        """Changelog records still to be read, as far as fetch answers have told."""
+        return sum(max(0, self._remaining(tp)) for tp in list(self.active_tps) if tp in self._ends)
+
     def apply(self, slices: Sequence[Slice], highwaters: Mapping[tuple[str, int], int]) -> None:
         """Write changelog slices to the store, and end recovery when all is read.
 
@@ -54,6 +60,7 @@ class BatchRecovery(Recovery):
             if tp in self.active_tps:
                 self.tp_to_table[tp].data.restore(tp, part.records, part.end - 1)
                 self.active_offsets[tp] = part.end - 1
+                self.restored += part.end - part.start
         for tp in self.active_tps:
             end = highwaters.get((tp.topic, tp.partition))
             if end is None:

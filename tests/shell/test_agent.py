@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from schemas import Role
+from schemas.errors import RefusedError
 from stream.core.records import Message, Outcome, Record
 from stream.shell.agent import Progress, Topics, route, to_records, work
 from stream.shell.consumer import CustodyError
+from stream.shell.letter_limit import LetterLimit
 from stream.shell.polls import Poll, Slice
 
 TOPICS = Topics({"in": Role.INTERACTIONS, "ask": Role.REQUESTS}, "log", "out", "dead", dead_letter_partitions=2)
@@ -42,7 +44,12 @@ class Custody:
 
 
 def run(
-    custody: Custody, one: Poll, *, deliver: Callable[..., Any] | None = None, step: Callable[..., Any] | None = None
+    custody: Custody,
+    one: Poll,
+    *,
+    deliver: Callable[..., Any] | None = None,
+    step: Callable[..., Any] | None = None,
+    limit: LetterLimit | None = None,
 ) -> list[str]:
     trace: list[str] = []
 
@@ -67,6 +74,7 @@ def run(
                 deliver=deliver or delivered,
                 topics=TOPICS,
                 executor=executor,
+                limit=limit or LetterLimit(share=1, window=1),
                 progress=Progress(),
             )
 
@@ -100,6 +108,19 @@ def test_what_was_not_delivered_is_not_marked() -> None:
     custody = Custody()
     with pytest.raises(ConnectionError):
         run(custody, poll(), deliver=refused)
+    assert custody.marked == []
+
+
+def test_a_poll_beyond_the_limit_of_dead_letters_is_neither_delivered_nor_marked() -> None:
+    def refuses_all(records: list[Record], read_row: Any, *, clock_ms: int) -> Outcome:
+        return Outcome(dead_letters=[Message(3, None, b"x")] * len(records))
+
+    async def never(poll: Poll, outcome: Outcome) -> None:
+        raise AssertionError("delivered")
+
+    custody = Custody()
+    with pytest.raises(RefusedError, match="2 of the last 2 records are dead letters"):
+        run(custody, poll(), step=refuses_all, deliver=never, limit=LetterLimit(share=0.5, window=2))
     assert custody.marked == []
 
 
