@@ -150,6 +150,12 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
             variable = "FEWSTEP_" + "__".join(str(part) for part in first["loc"]).upper()
+            # A whole section, or a secret, has no place in a message.
+            told = (
+                ""
+                if isinstance(first["input"], dict) or "password" in name or "token" in name
+                else (f" is {first['input']!r}")
+            )
             raise ConfigurationError(
-                f"setting {name} is {first['input']!r}: {first['msg']}; correct the flag, {variable} or fewstep.toml"
+                f"setting {name}{told}: {first['msg']}; correct the flag, {variable} or fewstep.toml"
             ) from None

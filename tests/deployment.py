@@ -72,8 +72,9 @@ class Deployment:
     ) -> None:
         """Start a worker with a data directory of its own; it keeps the directory when it is started again."""
         kafka = self.settings.kafka
+        at = (environment or {}).get("FEWSTEP_KAFKA__BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
         command = [
-            sys.executable, "-m", "stream", "worker", "--bootstrap-servers", kafka.bootstrap_servers,
+            sys.executable, "-m", "stream", "worker", "--bootstrap-servers", at,
             "--topic-prefix", kafka.topic_prefix, "--app-id", self.settings.worker.app_id,
             "--model-store", self.settings.model.store, "--state-store", self.settings.state.store,
             "--data-dir", str(self.folder / f"state-{number}"),

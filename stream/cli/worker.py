@@ -33,11 +33,9 @@ def worker(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what Faust and the Kafka client do.")] = False,
 ) -> None:
     """Consume events, adapt, publish lists; run as many as there are partitions, at most."""
-    from schemas import Role, topic_name
-    from stream.clients.connect import wait_for_broker
     from stream.core.step import Step
     from stream.engine.bundle import load_bundle
-    from stream.shell.preflight import require_topics, require_transactions
+    from stream.shell.preflight import check_cluster
     from stream.shell.worker import serve
 
     settings = Settings.load(
@@ -49,19 +47,12 @@ def worker(
     )
     _set_log_levels(verbose)
     bundle = load_bundle(settings.model.store, settings.model.name)
-    counts = wait_for_broker(settings.kafka, patience_s=settings.worker.broker_patience_s)
-    partitions = require_topics(counts, settings)
-    if settings.worker.delivery == "exactly_once":
-        require_transactions(settings.kafka, app_id=settings.worker.app_id)
+    found = check_cluster(settings)
     logging.getLogger("fewstep.worker").info(
         "serving %s %s from %s to %s", bundle.manifest.model, bundle.manifest.version, settings.model.store,
         settings.kafka.bootstrap_servers,
     )  # fmt: skip
-    dead_letters = counts[topic_name(Role.DEAD_LETTERS, settings.kafka.topic_prefix)]
-    serve(
-        settings, Step(bundle, settings), partitions=partitions, dead_letter_partitions=dead_letters,
-        model=(bundle.manifest.model, bundle.manifest.version),
-    )  # fmt: skip
+    serve(settings, Step(bundle, settings), found, model=(bundle.manifest.model, bundle.manifest.version))
 
 
 def _set_log_levels(verbose: bool) -> None:

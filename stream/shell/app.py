@@ -9,8 +9,9 @@ from typing import Any
 import faust
 from faust.channels import Channel
 
-from schemas import Role, topic_name
+from schemas import KafkaSettings, Role, topic_name
 from schemas.errors import FewstepError
+from stream.clients.security import security_options
 from stream.settings import Settings
 from stream.shell.agent import Progress, StepFunction, Topics, work
 from stream.shell.consumer import BatchTransport, CustodyError
@@ -121,11 +122,25 @@ def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics, limit: Letter
     app.agent(PollChannel(app), name="adapt", concurrency=1)(adapt)
 
 
+def _credentials(kafka: KafkaSettings) -> Any:
+    options = security_options(kafka)
+    context = options.get("ssl_context")
+    if kafka.uses_sasl:
+        return faust.SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            mechanism=options["sasl_mechanism"],
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context is not None else None
+
+
 def _faust_options(settings: Settings, partitions: int) -> dict[str, Any]:
     """Every Faust option that matters is set here; defaults are not relied on."""
     kafka, worker = settings.kafka, settings.worker
     return {
         "broker": [f"aiokafka://{address.strip()}" for address in kafka.bootstrap_servers.split(",")],
+        "broker_credentials": _credentials(kafka),
         "autodiscover": False,
         "origin": None,
         "store": "memory://" if settings.state.store == "memory" else "rocksdb://",

@@ -2,17 +2,42 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from aiokafka.errors import KafkaError, TransactionalIdAuthorizationFailed
 
 from schemas import TOPICS, KafkaSettings, Role, topic_name
 from schemas.errors import BrokerError
+from stream.clients.connect import TopicFacts, may_join, open_admin, wait_for_broker
 from stream.settings import Settings
 from stream.shell.transactions import new_producer, transactional_id
 from stream.topics import changelog_topic
 
 WRITTEN = (Role.RECOMMENDATIONS, Role.DEAD_LETTERS)
 READ = (Role.INTERACTIONS, Role.REQUESTS, Role.USERS)
+
+
+class Cluster(NamedTuple):
+    """What the worker needs to know of a cluster that it can work with."""
+
+    partitions: int
+    """Of each co-partitioned topic."""
+    dead_letter_partitions: int
+
+
+def check_cluster(settings: Settings) -> Cluster:
+    """Wait for Kafka, then check topics, rights and transactions.
+
+    Raises BrokerError where it cannot be reached within the patience, and for everything that the worker would lack.
+    """
+    topics = wait_for_broker(settings.kafka, patience_s=settings.worker.broker_patience_s)
+    counts = {name: facts.partitions for name, facts in topics.items()}
+    partitions = require_topics(counts, settings)
+    with open_admin(settings.kafka) as admin:
+        require_rights(topics, settings, may_join=may_join(admin, settings.worker.app_id))
+    if settings.worker.delivery == "exactly_once":
+        require_transactions(settings.kafka, app_id=settings.worker.app_id)
+    return Cluster(partitions, counts[topic_name(Role.DEAD_LETTERS, settings.kafka.topic_prefix)])
 
 
 def require_topics(partitions: Mapping[str, int], settings: Settings) -> int:
@@ -28,7 +53,7 @@ def require_topics(partitions: Mapping[str, int], settings: Settings) -> int:
     where = f"at {settings.kafka.bootstrap_servers}"
     if missing:
         raise BrokerError(
-            f"topic {', '.join(missing)} is missing {where}; create it: "
+            f"topic {', '.join(missing)} is missing {where}, or not ours to Describe; create it: "
             f"fewstep topics create --topic-prefix {prefix} --app-id {app_id}"
         )
     interactions = topic_name(Role.INTERACTIONS, prefix)
@@ -40,6 +65,32 @@ def require_topics(partitions: Mapping[str, int], settings: Settings) -> int:
                 "they must be equal; recreate the topic, or choose another --app-id or --topic-prefix"
             )
     return expected
+
+
+def require_rights(topics: Mapping[str, TopicFacts], settings: Settings, *, may_join: bool) -> None:
+    """Check that everything the worker does is allowed, as far as the broker tells.
+
+    Faust would start without a right and then stand still, or lose what it may not write. Raises BrokerError naming
+    every missing right.
+    """
+    prefix, app_id = settings.kafka.topic_prefix, settings.worker.app_id
+    needed = {topic_name(role, prefix): {"READ"} for role in READ}
+    needed |= {topic_name(role, prefix): {"WRITE"} for role in WRITTEN}
+    needed[changelog_topic(app_id)] = {"READ", "WRITE"}
+    missing = [
+        f"{right.capitalize()} on topic {name}"
+        for name, rights in needed.items()
+        for held in (topics[name].rights,)
+        for right in sorted(rights - (rights if held is None else held))
+    ]
+    if not may_join:
+        missing.append(f"Read on group {app_id}")
+    if missing:
+        user = settings.kafka.sasl_username or "this client"
+        raise BrokerError(
+            f"{user} lacks rights at {settings.kafka.bootstrap_servers}: {', '.join(missing)}; "
+            "grant them with kafka-acls.sh --add"
+        )
 
 
 def require_transactions(kafka: KafkaSettings, *, app_id: str) -> None:

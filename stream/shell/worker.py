@@ -13,6 +13,7 @@ from stream.shell.agent import Progress, StepFunction
 from stream.shell.app import WorkerApp, create_app
 from stream.shell.failstop import fail_stop
 from stream.shell.health import BEAT_S
+from stream.shell.preflight import Cluster
 from stream.shell.watch import Lookout, start_watching
 
 REPORT_EVERY_S = 5.0
@@ -22,17 +23,15 @@ STOP_WITHIN_S = 30.0
 logger = logging.getLogger("fewstep.worker")
 
 
-def serve(
-    settings: Settings, step: StepFunction, *, partitions: int, dead_letter_partitions: int, model: tuple[str, str]
-) -> None:
+def serve(settings: Settings, step: StepFunction, cluster: Cluster, *, model: tuple[str, str]) -> None:
     """Run the worker until SIGTERM or SIGINT; returns after a clean stop.
 
-    `partitions` is the count of the co-partitioned topics, `model` name and version of what is served. Any failure
-    while running ends the process, exit code 70. Raises ConfigurationError if the web port is taken.
+    `model` is name and version of what is served. Any failure while running ends the process, exit code 70. Raises
+    ConfigurationError if the web port is taken.
     """
 
     async def main() -> None:
-        app = create_app(settings, step, partitions=partitions, dead_letter_partitions=dead_letter_partitions)
+        app = create_app(settings, step, **cluster._asdict())
         await _run(app, start_watching(app, settings, model=model))
 
     asyncio.run(main())
