@@ -108,6 +108,10 @@ class Deployment:
         worker.send_signal(signal.SIGTERM)
         return worker.wait(DEADLINE_S)
 
+    def wait_for_exit(self, number: int = 0) -> int:
+        """Wait until a worker has ended by itself; gives the exit code. It is not revived."""
+        return self._workers.pop(number).wait(DEADLINE_S)
+
     def signal_worker(self, number: int, what: signal.Signals) -> None:
         """Any signal, such as SIGSTOP and SIGCONT; a worker that has ended gets none."""
         self._workers[number].send_signal(what)

@@ -1,6 +1,7 @@
 """`fewstep worker`: consumes events and publishes adapted lists until it is stopped."""
 
 import logging
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +47,7 @@ def worker(
         web={"port": web_port},
     )
     _set_log_levels(verbose)
+    signal.signal(signal.SIGTERM, _end)  # until the event loop takes over: nothing is in hand yet
     bundle = load_bundle(settings.model.store, settings.model.name)
     found = check_cluster(settings)
     logging.getLogger("fewstep.worker").info(
@@ -53,6 +55,10 @@ def worker(
         settings.kafka.bootstrap_servers,
     )  # fmt: skip
     serve(settings, Step(bundle, settings), found, model=(bundle.manifest.model, bundle.manifest.version))
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(0)
 
 
 def _set_log_levels(verbose: bool) -> None:

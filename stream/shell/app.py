@@ -1,7 +1,7 @@
 """The composition root: settings and a step become a Faust app. The only module that wires Faust together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from stream.shell.delivery import AtLeastOnce, Delivery, LocalRows
 from stream.shell.failstop import fail_stop
 from stream.shell.letter_limit import LetterLimit
 from stream.shell.polls import Poll
+from stream.shell.preflight import note_topics
 from stream.shell.recovery import BatchTableManager
 from stream.shell.rows import SupportSets
 from stream.shell.transactions import COMMIT_MARKERS, ExactlyOnce, new_producer
@@ -38,6 +39,8 @@ class WorkerApp(faust.App):
     support_sets: SupportSets
     progress: Progress
     delivery: Delivery
+    topic_note: str
+    """Goes beside every committed offset: the ids of the source topics."""
     fetch_max_wait_ms: int
 
     def _new_transport(self) -> BatchTransport:
@@ -53,14 +56,23 @@ class PollChannel(Channel[Poll]):
         return self.app.polls
 
 
-def create_app(settings: Settings, step: StepFunction, *, partitions: int, dead_letter_partitions: int) -> WorkerApp:
+def create_app(
+    settings: Settings,
+    step: StepFunction,
+    *,
+    partitions: int,
+    dead_letter_partitions: int,
+    topic_ids: Mapping[str, str] | None = None,
+) -> WorkerApp:
     """Build the worker's Faust app; it is returned, not started.
 
-    `partitions` is the partition count of the co-partitioned topics, found out beforehand.
+    `partitions` is the partition count of the co-partitioned topics, found out beforehand; `topic_ids` go beside the
+    committed offsets.
     """
     app = WorkerApp(settings.worker.app_id, **_faust_options(settings, partitions))
     app.fetch_max_wait_ms = settings.kafka.fetch_max_wait_ms
     app.progress = Progress()
+    app.topic_note = note_topics(topic_ids or {})
     app.polls = app.FlowControlQueue(maxsize=0, clear_on_resume=False)
     topics = Topics(
         roles={topic_name(role, settings.kafka.topic_prefix): role for role in INPUTS},
@@ -88,6 +100,7 @@ def _delivery(app: WorkerApp, settings: Settings, topics: Topics) -> Delivery:
         topics,
         LocalRows(store, app.progress, markers=COMMIT_MARKERS),
         app_id=settings.worker.app_id,
+        topic_note=app.topic_note,
         timeout_s=settings.kafka.request_timeout_s,
     )
 

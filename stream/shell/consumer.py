@@ -17,12 +17,14 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from aiokafka.errors import CommitFailedError, IllegalStateError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.consumer import Fetcher
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
+from schemas.errors import FewstepError, StateError
 from stream.shell.failstop import fail_stop
 from stream.shell.polls import Fetched, Poll, Slice
 from stream.shell.recovery import ShortChangelogError
@@ -108,10 +110,29 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 self.log.warning("%s %s: retention removed offsets %s to %s unread", *tp, done, first - 1)
             starts[tp] = first if done is None or done < first else done
             consumer.seek(tp, starts[tp])
-        fresh = {tp: OffsetAndMetadata(starts[tp], "") for tp in sources if committed[tp] is None}
+        fresh = {tp: self._noted(starts[tp]) for tp in sources if committed[tp] is None}
         if fresh:
             await consumer.commit(fresh)
         return starts
+
+    def _noted(self, offset: int) -> OffsetAndMetadata:
+        """The offset with the ids of the source topics, by which the next start knows one that was made anew."""
+        return OffsetAndMetadata(offset, self.consumer.app.topic_note)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        consumer = self._ensure_consumer()
+        held = consumer.assignment()
+        try:
+            await consumer.commit(
+                {TopicPartition(*tp): self._noted(offset) for tp, offset in offsets.items() if tp in held}
+            )
+        except (CommitFailedError, IllegalStateError) as error:  # rebalanced meanwhile: what was applied comes again
+            self.log.warning("not committed: %r", error)
+            return False
+        except Exception as error:  # noqa: BLE001 - as Faust does: the app ends, and the process with it
+            await self.crash(error)
+            return False
+        return True
 
     async def seek_back(self, slices: Iterable[Slice]) -> None:
         """Set partitions back to where a dropped fetch began."""
@@ -150,7 +171,7 @@ class BatchConsumer(driver.Consumer):
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
-        except ShortChangelogError as error:
+        except (ShortChangelogError, StateError) as error:
             fail_stop(str(error), error, exit_code=1)  # a restart would not cure it
 
     async def _drain_once(self) -> None:
@@ -248,8 +269,12 @@ class BatchConsumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Let the delivery take over the partitions before anything of them is read."""
+        partitions = {tp.partition for tp in assigned}
         try:
-            await self.app.delivery.begin({tp.partition for tp in assigned})
+            self.app.support_sets.data.open(partitions)
+            await self.app.delivery.begin(partitions)
+        except FewstepError as error:
+            fail_stop(str(error), error, exit_code=error.exit_code)
         except Exception as error:  # noqa: BLE001 - without its producers the worker could only stall
             fail_stop(f"partitions could not be taken over: {type(error).__name__}: {error}", error)
         await super().on_partitions_assigned(assigned, generation_id)

@@ -62,6 +62,8 @@ def obstacle(view: View, *, patience_s: float) -> str | None:
 
 def fatality(view: View, *, stall_timeout_s: float, step_timeout_s: float) -> str | None:
     """Why the process should end, so that a restart can cure it; None if it should not."""
+    if view.crashed:
+        return "the Faust app crashed"
     if view.step_age > step_timeout_s:
         return f"a step has been running for {view.step_age:.0f} s (worker.step_timeout_s is {step_timeout_s:.0f})"
     if view.still > stall_timeout_s:

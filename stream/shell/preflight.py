@@ -1,8 +1,9 @@
 """What must hold before the worker starts: topics, equal partition counts, and transactions if asked for."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import NamedTuple
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaError, TransactionalIdAuthorizationFailed
 
@@ -23,6 +24,7 @@ class Cluster(NamedTuple):
     partitions: int
     """Of each co-partitioned topic."""
     dead_letter_partitions: int
+    topic_ids: Mapping[str, str]
 
 
 def check_cluster(settings: Settings) -> Cluster:
@@ -35,9 +37,15 @@ def check_cluster(settings: Settings) -> Cluster:
     partitions = require_topics(counts, settings)
     with open_admin(settings.kafka) as admin:
         require_rights(topics, settings, may_join=may_join(admin, settings.worker.app_id))
+        require_same_topics({name: facts.topic_id for name, facts in topics.items()}, committed_notes(admin, settings))
     if settings.worker.delivery == "exactly_once":
         require_transactions(settings.kafka, app_id=settings.worker.app_id)
-    return Cluster(partitions, counts[topic_name(Role.DEAD_LETTERS, settings.kafka.topic_prefix)])
+    prefix = settings.kafka.topic_prefix
+    return Cluster(
+        partitions,
+        counts[topic_name(Role.DEAD_LETTERS, prefix)],
+        {topic_name(role, prefix): topics[topic_name(role, prefix)].topic_id for role in READ},
+    )
 
 
 def require_topics(partitions: Mapping[str, int], settings: Settings) -> int:
@@ -91,6 +99,38 @@ def require_rights(topics: Mapping[str, TopicFacts], settings: Settings, *, may_
             f"{user} lacks rights at {settings.kafka.bootstrap_servers}: {', '.join(missing)}; "
             "grant them with kafka-acls.sh --add"
         )
+
+
+def note_topics(topic_ids: Mapping[str, str]) -> str:
+    """The ids of all source topics as one text. Kafka forgets the offsets of a deleted topic, not those beside it."""
+    return json.dumps(topic_ids, separators=(",", ":"))
+
+
+def committed_notes(admin: Any, settings: Settings) -> Iterator[Mapping[str, str]]:
+    """What `note_topics` put beside each committed offset; offsets that others committed have nothing of it."""
+    group = settings.worker.app_id
+    for kept in admin.list_group_offsets({group: None})[group].values():
+        try:
+            noted = json.loads(kept.metadata or "{}")
+        except ValueError:
+            continue
+        if isinstance(noted, dict):
+            yield noted
+
+
+def require_same_topics(topic_ids: Mapping[str, str], notes: Iterable[Mapping[str, str]]) -> None:
+    """Check that the source topics are those that were read before.
+
+    A topic that was deleted and created again numbers its records from 0: committed offsets would skip them, and the
+    offsets in the rows would make each of them look redelivered. Raises BrokerError naming the topic and the step.
+    """
+    for topic, noted_id in (item for noted in notes for item in noted.items()):
+        if topic_ids.get(topic, noted_id) != noted_id:
+            raise BrokerError(
+                f"topic {topic} was deleted and created again since it was last read: its offsets start anew, and the "
+                "stored ones do not hold; start with another --app-id (fewstep topics create --app-id NEW), which "
+                "reads the topic from its beginning"
+            )
 
 
 def require_transactions(kafka: KafkaSettings, *, app_id: str) -> None:

@@ -13,11 +13,28 @@ from faust.tables.recovery import Recovery
 from faust.types import TP
 from mode import Service
 
+from schemas.errors import StateError
+from stream.core.codec import decode_row
 from stream.shell.polls import Slice
 
 
 class ShortChangelogError(Exception):
     """The changelog ends before the local state: it was recreated or truncated."""
+
+
+def require_readable(part: Slice) -> None:
+    """Check the rows of a changelog slice before any is stored. Raises StateError naming the key's hash and the offset.
+
+    Found here it is one clear refusal; found by a step it would be a worker that dies at this user's next event.
+    """
+    for record in part.records:
+        if record.value is not None:
+            try:
+                decode_row(record.value, record.key or b"")
+            except StateError as error:
+                raise StateError(
+                    f"changelog {part.topic} {part.partition} at offset {record.offset}: {error}"
+                ) from error
 
 
 class BatchRecovery(Recovery):
@@ -51,13 +68,15 @@ class BatchRecovery(Recovery):
     def apply(self, slices: Sequence[Slice], highwaters: Mapping[tuple[str, int], int]) -> None:
         """Write changelog slices to the store, and end recovery when all is read.
 
-        Raises ShortChangelogError where the changelog ends before what the store already holds.
+        Raises ShortChangelogError where the changelog ends before what the store already holds, StateError for a row
+        that this build cannot read.
         """
         if not self.in_recovery:
             return
         for part in slices:
             tp = TP(part.topic, part.partition)
             if tp in self.active_tps:
+                require_readable(part)
                 self.tp_to_table[tp].data.restore(tp, part.records, part.end - 1)
                 self.active_offsets[tp] = part.end - 1
                 self.restored += part.end - part.start

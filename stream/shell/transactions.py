@@ -12,7 +12,7 @@ from collections.abc import Callable, Set
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from schemas import KafkaSettings
 from stream.clients.connect import aiokafka_options
@@ -52,10 +52,17 @@ class ExactlyOnce:
     commits_offsets = True
 
     def __init__(
-        self, new_producer: Callable[[str], Any], topics: Topics, rows: LocalRows, *, app_id: str, timeout_s: float
+        self,
+        new_producer: Callable[[str], Any],
+        topics: Topics,
+        rows: LocalRows,
+        *,
+        app_id: str,
+        topic_note: str,
+        timeout_s: float,
     ) -> None:
         self._new_producer, self._topics, self._rows = new_producer, topics, rows
-        self._app_id, self._timeout_s = app_id, timeout_s
+        self._app_id, self._topic_note, self._timeout_s = app_id, topic_note, timeout_s
         self._producers: dict[int, Any] = {}
 
     async def begin(self, partitions: Set[int]) -> None:
@@ -69,15 +76,16 @@ class ExactlyOnce:
 
     async def deliver(self, poll: Poll, outcome: Outcome) -> None:
         """Commit one transaction per partition number of the poll, each followed by its rows in the local store."""
-        ends: dict[int, dict[TopicPartition, int]] = {}
+        ends: dict[int, dict[TopicPartition, OffsetAndMetadata]] = {}
         for part in poll.slices:
-            ends.setdefault(part.partition, {})[TopicPartition(part.topic, part.partition)] = part.end
+            end = OffsetAndMetadata(part.end, self._topic_note)
+            ends.setdefault(part.partition, {})[TopicPartition(part.topic, part.partition)] = end
         shares = by_number(outcome)
         await asyncio.gather(
             *(self._commit(number, ends[number], shares.get(number, Outcome())) for number in ends),
         )
 
-    async def _commit(self, number: int, ends: dict[TopicPartition, int], outcome: Outcome) -> None:
+    async def _commit(self, number: int, ends: dict[TopicPartition, OffsetAndMetadata], outcome: Outcome) -> None:
         producer = self._producers[number]
         outgoing, rows = route(outcome, self._topics)
         await producer.begin_transaction()

@@ -37,6 +37,7 @@ def test_a_worker_that_only_looks_idle_is_ready(change: dict[str, object]) -> No
 def test_the_process_ends_for_a_stall_and_for_a_step_without_end() -> None:
     limits = {"stall_timeout_s": 120.0, "step_timeout_s": 60.0}
     assert fatality(SOUND._replace(lag=9, still=119.0, step_age=59.0), **limits) is None
+    assert "crashed" in str(fatality(SOUND._replace(crashed=True), **limits))
     assert "no progress for 121 s" in str(fatality(SOUND._replace(still=121.0), **limits))
     assert "step has been running for 61 s" in str(fatality(SOUND._replace(step_age=61.0), **limits))
 

@@ -5,7 +5,7 @@ import pytest
 from schemas.errors import BrokerError
 from stream.clients.connect import TopicFacts
 from stream.settings import Settings
-from stream.shell.preflight import require_rights, require_topics
+from stream.shell.preflight import require_rights, require_same_topics, require_topics
 
 SETTINGS = Settings.load(kafka={"topic_prefix": "p-"}, worker={"app_id": "a"})
 SOUND = {f"p-{name}": 6 for name in ("interactions", "requests", "users", "recommendations")} | {
@@ -50,3 +50,10 @@ def test_all_missing_rights_are_named_in_one_line() -> None:
 
 def test_a_broker_that_tells_no_rights_is_believed() -> None:
     require_rights(facts(**dict.fromkeys(SOUND)), SETTINGS, may_join=True)
+
+
+def test_a_source_topic_that_was_made_anew_is_refused_with_the_way_out() -> None:
+    require_same_topics({"p-users": "1"}, [{"p-users": "1"}])
+    require_same_topics({"p-users": "1"}, [{}])  # nothing was committed yet, or by an older build
+    with pytest.raises(BrokerError, match=r"p-users was deleted and created again.*--app-id"):
+        require_same_topics({"p-users": "2"}, [{}, {"p-users": "1"}])
