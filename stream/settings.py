@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +20,7 @@ from schemas import KafkaSettings
 from schemas.errors import ConfigurationError
 
 StoreKind = Literal["rocksdict", "memory"]
+DeliveryKind = Literal["at_least_once", "exactly_once"]
 DEFAULT_EVENT_TYPES = ("view", "click", "like", "dislike", "purchase", "rating", "skip")
 
 
@@ -61,6 +62,10 @@ class LimitSettings(_Section):
         86_400.0
     )
     event_types: Annotated[tuple[str, ...], Field(description="Event types that are accepted")] = DEFAULT_EVENT_TYPES
+    dead_letter_share: Annotated[
+        float, Field(gt=0, le=1, description="The worker stops when more of the window is refused; 1: never")
+    ] = 1.0
+    dead_letter_window: Annotated[int, Field(ge=1, description="Records that dead_letter_share is taken of")] = 10_000
 
 
 class WorkerSettings(_Section):
@@ -69,11 +74,28 @@ class WorkerSettings(_Section):
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", description="Consumer group and changelog prefix")] = (
         "fewstep"
     )
+    delivery: Annotated[
+        DeliveryKind, Field(description="exactly_once: lists, rows and offsets of a batch in one Kafka transaction")
+    ] = "at_least_once"
     poll_records: Annotated[int, Field(ge=1, description="Most records of one step")] = 2000
     commit_interval_s: Annotated[float, Field(gt=0)] = 0.5
     stall_timeout_s: Annotated[
         float, Field(gt=0, description="No progress with records waiting for this long ends the process")
     ] = 120.0
+    step_timeout_s: Annotated[float, Field(gt=0, description="A step that takes longer ends the process")] = 60.0
+    broker_patience_s: Annotated[
+        float, Field(ge=0, description="An unreachable Kafka is tried again for this long at the start")
+    ] = 60.0
+
+
+class WebSettings(_Section):
+    """Probes and metrics over HTTP; off without a port."""
+
+    port: Annotated[int | None, Field(ge=1, le=65535, description="Serves /live, /ready and /metrics")] = None
+    bind: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
+    token: Annotated[
+        SecretStr | None, Field(min_length=16, description="Bearer token of /metrics; needed beyond the loopback")
+    ] = None
 
 
 class Settings(BaseSettings):
@@ -93,6 +115,7 @@ class Settings(BaseSettings):
     lists: ListSettings = ListSettings()
     limits: LimitSettings = LimitSettings()
     worker: WorkerSettings = WorkerSettings()
+    web: WebSettings = WebSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -127,6 +150,12 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
             variable = "FEWSTEP_" + "__".join(str(part) for part in first["loc"]).upper()
+            # A whole section, or a secret, has no place in a message.
+            told = (
+                ""
+                if isinstance(first["input"], dict) or "password" in name or "token" in name
+                else (f" is {first['input']!r}")
+            )
             raise ConfigurationError(
-                f"setting {name} is {first['input']!r}: {first['msg']}; correct the flag, {variable} or fewstep.toml"
+                f"setting {name}{told}: {first['msg']}; correct the flag, {variable} or fewstep.toml"
             ) from None

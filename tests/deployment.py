@@ -22,7 +22,7 @@ from stream.clients.provision import create_topics
 from stream.core.records import Record
 from stream.core.step import Step
 from stream.engine.bundle import load_bundle
-from stream.settings import Settings
+from stream.settings import DeliveryKind, Settings
 from stream.shell.failstop import EXIT_FAILED
 from stream.topics import changelog_topic
 
@@ -41,13 +41,13 @@ class Deployment:
 
     def __init__(
         self, broker: Broker, prefix: str, folder: Path, *, store: str = "rocksdict", partitions: int = 4,
-        n_items: int = 200, environment: Mapping[str, str] | None = None,
+        n_items: int = 200, delivery: DeliveryKind = "at_least_once", environment: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.folder, self.partitions = folder, partitions
         self.settings = Settings.load(
             kafka={"bootstrap_servers": broker.bootstrap_servers, "topic_prefix": prefix, "session_timeout_s": 6.0},
             model={"store": str(folder / "models")},
-            worker={"app_id": f"{prefix}app"},
+            worker={"app_id": f"{prefix}app", "delivery": delivery},
             state={"store": store},
         )
         self._environment = dict(environment or {})
@@ -67,19 +67,28 @@ class Deployment:
 
     # -- workers
 
-    def start_worker(self, number: int = 0) -> None:
+    def start_worker(
+        self, number: int = 0, *, delivery: DeliveryKind | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
         """Start a worker with a data directory of its own; it keeps the directory when it is started again."""
         kafka = self.settings.kafka
+        at = (environment or {}).get("FEWSTEP_KAFKA__BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
         command = [
-            sys.executable, "-m", "stream", "worker", "--bootstrap-servers", kafka.bootstrap_servers,
+            sys.executable, "-m", "stream", "worker", "--bootstrap-servers", at,
             "--topic-prefix", kafka.topic_prefix, "--app-id", self.settings.worker.app_id,
             "--model-store", self.settings.model.store, "--state-store", self.settings.state.store,
             "--data-dir", str(self.folder / f"state-{number}"),
+            "--delivery", delivery or self.settings.worker.delivery,
         ]  # fmt: skip
         with self.log(number).open("ab") as log:
             self._workers[number] = subprocess.Popen(
                 command,
-                env={"PATH": "/usr/bin:/bin", "FEWSTEP_KAFKA__SESSION_TIMEOUT_S": "6", **self._environment},
+                env={
+                    "PATH": "/usr/bin:/bin",
+                    "FEWSTEP_KAFKA__SESSION_TIMEOUT_S": "6",
+                    **self._environment,
+                    **(environment or {}),
+                },
                 stdout=log,
                 stderr=log,
             )
@@ -94,9 +103,18 @@ class Deployment:
         self._workers[number].wait()
 
     def stop_worker(self, number: int = 0) -> int:
-        """SIGTERM; gives the exit code."""
-        self._workers[number].send_signal(signal.SIGTERM)
-        return self._workers[number].wait(DEADLINE_S)
+        """SIGTERM; gives the exit code. It is not revived."""
+        worker = self._workers.pop(number)
+        worker.send_signal(signal.SIGTERM)
+        return worker.wait(DEADLINE_S)
+
+    def wait_for_exit(self, number: int = 0) -> int:
+        """Wait until a worker has ended by itself; gives the exit code. It is not revived."""
+        return self._workers.pop(number).wait(DEADLINE_S)
+
+    def signal_worker(self, number: int, what: signal.Signals) -> None:
+        """Any signal, such as SIGSTOP and SIGCONT; a worker that has ended gets none."""
+        self._workers[number].send_signal(what)
 
     def revive(self) -> None:
         """Do what a supervisor does: start again whoever ended with exit code 70. Fails on any other end."""

@@ -50,8 +50,10 @@ class ApacheKafka(BrokerProcess):
 
     keeps_data = True
 
-    def __init__(self, home: Path | str | None = None, *, port: int = 0) -> None:
+    def __init__(self, home: Path | str | None = None, *, port: int = 0, more_properties: str = "") -> None:
+        """`more_properties` come last and so outrank ours; `{host}`, `{port}`, `{controller_port}` are filled in."""
         super().__init__(port=port)
+        self._properties = _PROPERTIES + more_properties
         self._home = find_kafka(home)
         self.name = f"Apache Kafka {kafka_version(self._home)}"
 
@@ -59,7 +61,7 @@ class ApacheKafka(BrokerProcess):
         controller_port = free_port(other_than=port)
         properties = directory / "server.properties"
         properties.write_text(
-            _PROPERTIES.format(host=HOST, port=port, controller_port=controller_port, data=directory / "data")
+            self._properties.format(host=HOST, port=port, controller_port=controller_port, data=directory / "data")
         )
         result = subprocess.run(
             [self._home / "bin" / "kafka-storage.sh", "format", "-t", _CLUSTER_ID, "-c", properties],

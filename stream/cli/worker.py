@@ -1,13 +1,14 @@
 """`fewstep worker`: consumes events and publishes adapted lists until it is stopped."""
 
 import logging
+import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stream.cli.options import AppId, BootstrapServers, TopicPrefix
-from stream.settings import Settings, StoreKind
+from stream.settings import DeliveryKind, Settings, StoreKind
 
 
 def worker(
@@ -18,39 +19,46 @@ def worker(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model to serve.", show_default=False)] = None,
     app_id: AppId = None,
+    delivery: Annotated[
+        DeliveryKind | None, typer.Option(help="Guarantee of the published lists.", show_default=False)
+    ] = None,
     state_store: Annotated[
         StoreKind | None, typer.Option(help="Local copy of the support sets.", show_default=False)
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the local copy; one per worker.", show_default=False)
     ] = None,
+    web_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Serve /live, /ready and /metrics here.", show_default=False)
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what Faust and the Kafka client do.")] = False,
 ) -> None:
     """Consume events, adapt, publish lists; run as many as there are partitions, at most."""
-    from schemas import Role, topic_name
-    from stream.clients.connect import open_admin, partition_counts
     from stream.core.step import Step
     from stream.engine.bundle import load_bundle
-    from stream.shell.preflight import require_topics
+    from stream.shell.preflight import check_cluster
     from stream.shell.worker import serve
 
     settings = Settings.load(
         kafka={"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix},
         model={"store": model_store, "name": model},
-        worker={"app_id": app_id},
+        worker={"app_id": app_id, "delivery": delivery},
         state={"store": state_store, "data_dir": data_dir},
+        web={"port": web_port},
     )
     _set_log_levels(verbose)
+    signal.signal(signal.SIGTERM, _end)  # until the event loop takes over: nothing is in hand yet
     bundle = load_bundle(settings.model.store, settings.model.name)
-    with open_admin(settings.kafka) as admin:
-        counts = partition_counts(admin)
-    partitions = require_topics(counts, settings)
+    found = check_cluster(settings)
     logging.getLogger("fewstep.worker").info(
         "serving %s %s from %s to %s", bundle.manifest.model, bundle.manifest.version, settings.model.store,
         settings.kafka.bootstrap_servers,
     )  # fmt: skip
-    dead_letters = counts[topic_name(Role.DEAD_LETTERS, settings.kafka.topic_prefix)]
-    serve(settings, Step(bundle, settings), partitions=partitions, dead_letter_partitions=dead_letters)
+    serve(settings, Step(bundle, settings), found, model=(bundle.manifest.model, bundle.manifest.version))
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit(0)
 
 
 def _set_log_levels(verbose: bool) -> None:

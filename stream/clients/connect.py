@@ -1,21 +1,56 @@
 """kafka-python as the command line and the tests use it: short timeouts, and errors that an operator can read."""
 
+import logging
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from time import monotonic, sleep
+from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.admin import MemberToRemove
+from kafka.errors import (
+    CoordinatorNotAvailableError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    NotCoordinatorError,
+)
 
 from schemas import KafkaSettings
 from schemas.errors import BrokerError
+from stream.clients.security import security_options
 
 # Together below the 5 s that a person waits before suspecting the tool.
 _DIAL_TIMEOUT_S = 2.0
 _BOOTSTRAP_TIMEOUT_MS = 3000
 # Tansu does not wake a fetch when data arrives, so this is the latency of `watch` there.
 _FETCH_MAX_WAIT_MS = 100
+
+# ApiVersions request 0 with correlation id 1 and client id "fewstep", behind its length.
+_API_VERSIONS = bytes.fromhex("0000001100120000000000010007") + b"fewstep"
+_TLS_ALERT = b"\x15"
+
+_COORDINATOR_TRIES = 10
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
+"""Between two tries to reach a cluster; doubled from one to the next."""
+
+logger = logging.getLogger("fewstep.worker")
+
+
+class UnreachableError(BrokerError):
+    """No address of the cluster answers; it may yet."""
+
+
+class TopicFacts(NamedTuple):
+    """What the cluster tells of a topic."""
+
+    partitions: int
+    topic_id: str
+    """Another one after the topic was deleted and created again."""
+    rights: frozenset[str] | None
+    """What we may do with it, such as READ and WRITE; None if the broker does not tell."""
 
 
 @contextmanager
@@ -27,6 +62,12 @@ def broker_errors(kafka: KafkaSettings) -> Iterator[None]:
         yield
     except (KafkaError, AioKafkaError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
+        if kafka.uses_sasl and isinstance(error, KafkaTimeoutError) and "bootstrap" in text:
+            # It has just been reached; a broker hangs up on whom it does not know, and the client only sees that.
+            raise BrokerError(
+                f"Kafka at {kafka.bootstrap_servers} does not let {kafka.sasl_username} in: correct the password or "
+                f"user name, or kafka.sasl_mechanism {kafka.sasl_mechanism}"
+            ) from error
         raise BrokerError(
             f"Kafka at {kafka.bootstrap_servers} failed: {text}; see its log, or run fewstep doctor"
         ) from error
@@ -75,6 +116,7 @@ def open_consumer(kafka: KafkaSettings, topic: str, *, from_beginning: bool) -> 
             allow_auto_create_topics=False,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level="read_committed",
             fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
         )
         try:
@@ -107,9 +149,59 @@ def highwaters(consumer: Any) -> dict[Any, int]:
     return known
 
 
+def topic_facts(admin: Any) -> dict[str, TopicFacts]:
+    """All topics of the cluster that we have a right to describe."""
+    return {
+        topic["name"]: TopicFacts(
+            len(topic["partitions"]),
+            str(topic["topic_id"]),
+            None if topic["authorized_operations"] is None else frozenset(topic["authorized_operations"]),
+        )
+        for topic in admin.describe_topics()
+    }
+
+
+def may_join(admin: Any, group: str) -> bool:
+    """Whether we have the right to Read on a consumer group, which may not exist yet.
+
+    A member that was never there is asked to leave: that needs the same right as joining, and changes nothing.
+    """
+    for _ in range(_COORDINATOR_TRIES):
+        try:
+            admin.remove_group_members(group, [MemberToRemove(member_id="fewstep-preflight")])
+        except GroupAuthorizationFailedError:
+            return False
+        except (CoordinatorNotAvailableError, NotCoordinatorError):  # a new cluster makes its offsets topic first
+            sleep(FIRST_PAUSE_S)
+        except KafkaError:  # no such group, no such member: we were heard
+            return True
+        else:
+            return True
+    return True  # not to be known now; without the right the watchdog will end the worker
+
+
 def partition_counts(admin: Any) -> dict[str, int]:
     """All topics of the cluster with their partition counts."""
     return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
+
+
+def wait_for_broker(kafka: KafkaSettings, *, patience_s: float) -> dict[str, TopicFacts]:
+    """All topics that we may see, as soon as the cluster answers; one log line for each try in vain.
+
+    Raises BrokerError if it cannot be reached within `patience_s`, or at once if it answers and refuses.
+    """
+    deadline, pause = monotonic() + patience_s, FIRST_PAUSE_S
+    while True:
+        try:
+            with open_admin(kafka) as admin:
+                return topic_facts(admin)
+        except UnreachableError as error:
+            left = deadline - monotonic()
+            if left <= 0:
+                raise
+            logger.warning("%s; trying again for %.0f s", error, left)
+        sleep(min(pause, left))
+        pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
 def require_topic(admin: Any, topic: str, kafka: KafkaSettings) -> int:
@@ -123,21 +215,69 @@ def require_topic(admin: Any, topic: str, kafka: KafkaSettings) -> int:
     return count
 
 
+def aiokafka_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """Address and security, for any aiokafka client. Raises ConfigurationError for TLS files that do not serve."""
+    return {"bootstrap_servers": kafka.bootstrap_servers, **security_options(kafka)}
+
+
 def _common(kafka: KafkaSettings) -> dict[str, Any]:
-    _dial(kafka.bootstrap_servers)
-    return {"bootstrap_servers": kafka.bootstrap_servers.split(","), "bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS}
+    security = security_options(kafka)
+    _dial(kafka, security.get("ssl_context"))
+    return {
+        "bootstrap_servers": kafka.bootstrap_servers.split(","),
+        "bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS,
+        **security,
+    }
 
 
-def _dial(servers: str) -> None:
+def _dial(kafka: KafkaSettings, context: ssl.SSLContext | None) -> None:
     """Connect once: kafka-python retries a refused connection until its timeout and then does not say why."""
+    servers = kafka.bootstrap_servers
     reason = "no address is given"
     for server in servers.split(","):
         host, _, port = server.strip().rpartition(":")
         if not host or not port.isdigit():
             raise BrokerError(f"{server!r} is not host:port: correct --bootstrap-servers {servers}")
         try:
-            with socket.create_connection((host.strip("[]"), int(port)), _DIAL_TIMEOUT_S):
+            with socket.create_connection((host.strip("[]"), int(port)), _DIAL_TIMEOUT_S) as plain:
+                if context is None:
+                    _require_plain(plain, server)
+                else:
+                    _require_tls(plain, context, server, host.strip("[]"), kafka)
                 return
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-    raise BrokerError(f"Kafka at {servers} is unreachable ({reason.lower()}): start it or correct --bootstrap-servers")
+    raise UnreachableError(
+        f"Kafka at {servers} is unreachable ({reason.lower()}): start it or correct --bootstrap-servers"
+    )
+
+
+def _require_tls(plain: socket.socket, context: ssl.SSLContext, server: str, host: str, kafka: KafkaSettings) -> None:
+    try:
+        context.wrap_socket(plain, server_hostname=host).close()
+    except ssl.SSLCertVerificationError as error:
+        raise BrokerError(
+            f"the certificate of {server} is not trusted ({error.verify_message}): correct kafka.ssl_ca_file"
+            f"{f' {kafka.ssl_ca_file}' if kafka.ssl_ca_file else ', which is not set'}, or the address"
+        ) from error
+    except (ssl.SSLError, ConnectionResetError, TimeoutError) as error:
+        raise BrokerError(
+            f"{server} does not speak TLS as kafka.security_protocol {kafka.security_protocol} asks "
+            f"({type(error).__name__}): correct the port or the protocol"
+        ) from error
+
+
+def _require_plain(plain: socket.socket, server: str) -> None:
+    """Ask for the API versions, which every Kafka tells before it knows who asks; a TLS port answers with an alert."""
+    try:
+        plain.sendall(_API_VERSIONS)
+        answer = plain.recv(1)
+    except TimeoutError:
+        return  # slow, which is for the client to judge
+    except ConnectionResetError:
+        answer = b""
+    if answer in (_TLS_ALERT, b""):
+        raise UnreachableError(
+            f"{server} does not speak plain Kafka, it may be a TLS port: set kafka.security_protocol to SSL or "
+            "SASL_SSL, or correct the port"
+        )

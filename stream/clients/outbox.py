@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
 from schemas import KafkaSettings
-from stream.clients.connect import broker_errors
+from stream.clients.connect import aiokafka_options, broker_errors
 from stream.clients.event_file import FileEvent
 
 # A quarter of what brokers take by default, so that no broker setting needs to be changed for a replay.
@@ -75,7 +75,7 @@ async def open_outbox(kafka: KafkaSettings, topic: str, *, partitions: int) -> A
     """An outbox to an existing topic with this many partitions. Raises BrokerError if Kafka fails."""
     with broker_errors(kafka):
         producer = AIOKafkaProducer(
-            bootstrap_servers=kafka.bootstrap_servers,
+            **aiokafka_options(kafka),
             max_batch_size=_BATCH_BYTES,
             acks="all",
             request_timeout_ms=round(kafka.request_timeout_s * 1000),

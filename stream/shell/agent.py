@@ -9,13 +9,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
-from time import time
+from time import monotonic, time
 from typing import Protocol
+
+from prometheus_client import Histogram
 
 from schemas import Role
 from stream.core.records import Message, Outcome, ReadRow, Record
+from stream.shell.letter_limit import LetterLimit
 from stream.shell.polls import Poll
 from stream.shell.publisher import Partition
+
+STEP_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class StepFunction(Protocol):
@@ -47,12 +52,34 @@ class Topics:
     dead_letter_partitions: int
 
 
+def _step_seconds() -> Histogram:
+    return Histogram("fewstep_step_seconds", "Time to compute one poll", buckets=STEP_BUCKETS_S, registry=None)
+
+
 @dataclass
 class Progress:
-    """What the worker did since it started; read by the log line and the watchdog."""
+    """What the worker did since it started; read by the log line, the probes, the metrics and the watchdog."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    polls_waiting: int = 0
+    letters: Counter[str] = field(default_factory=Counter)
+    """Dead letters by reason."""
+    polls: int = 0
+    """Polls delivered."""
+    step_began: float | None = None
+    """Monotonic time at which the step in hand began."""
+    step_seconds: Histogram = field(default_factory=_step_seconds)
+    beat: float = field(default_factory=monotonic)
+    """Monotonic time at which the event loop last showed that it runs."""
+
+    def note(self, outcome: Outcome) -> None:
+        """Count what was delivered."""
+        self.polls += 1
+        self.counts.update(outcome.counts)
+        # The first of that name is ours; the record may have brought others.
+        self.letters.update(
+            next((value.decode() for name, value in letter.headers if name == "fewstep-reason"), "unknown")
+            for letter in outcome.dead_letters
+        )
 
 
 async def work(
@@ -61,13 +88,13 @@ async def work(
     custody: Custody,
     step: StepFunction,
     read_row: ReadRow,
-    publish: Callable[[dict[Partition, list[Message]]], Awaitable[dict[Partition, int]]],
-    store: Callable[[Partition, list[Message], int], None],
+    deliver: Callable[[Poll, Outcome], Awaitable[None]],
     topics: Topics,
     executor: Executor,
+    limit: LetterLimit,
     progress: Progress,
 ) -> None:
-    """Apply one poll: step, publish, await acknowledgement, store, mark. Anything raised is for the caller to die of.
+    """Apply one poll: step, deliver, mark. Anything raised is for the caller to die of.
 
     A poll of an earlier epoch is dropped: its records come again. The step runs in `executor`, so that the event loop
     goes on fetching and answering heartbeats meanwhile.
@@ -77,14 +104,15 @@ async def work(
             if poll.epoch != custody.epoch:
                 return
             custody.begins_where_applied(poll)
+            progress.step_began = monotonic()
             run = partial(step, to_records(poll, topics), read_row, clock_ms=round(time() * 1000))
             outcome = await asyncio.get_running_loop().run_in_executor(executor, run)
-            outgoing, rows = route(outcome, topics)
-            offsets = await publish(outgoing | rows)
-            for at, messages in rows.items():
-                store(at, messages, offsets[at])
+            progress.step_seconds.observe(monotonic() - progress.step_began)
+            progress.step_began = None
+            limit.admit(len(poll), len(outcome.dead_letters))
+            await deliver(poll, outcome)
             custody.mark_applied(poll)
-            progress.counts.update(outcome.counts)
+            progress.note(outcome)
     finally:
         custody.room.release()
 

@@ -1,26 +1,28 @@
 """The composition root: settings and a step become a Faust app. The only module that wires Faust together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import faust
 from faust.channels import Channel
-from faust.types import TP
 
-from schemas import Role, topic_name
+from schemas import KafkaSettings, Role, topic_name
 from schemas.errors import FewstepError
-from stream.core.records import Message
+from stream.clients.security import security_options
 from stream.settings import Settings
 from stream.shell.agent import Progress, StepFunction, Topics, work
 from stream.shell.consumer import BatchTransport, CustodyError
+from stream.shell.delivery import AtLeastOnce, Delivery, LocalRows
 from stream.shell.failstop import fail_stop
+from stream.shell.letter_limit import LetterLimit
 from stream.shell.polls import Poll
-from stream.shell.publisher import Partition, publish
+from stream.shell.preflight import note_topics
 from stream.shell.recovery import BatchTableManager
-from stream.shell.rows import SupportSets, write_acknowledged
+from stream.shell.rows import SupportSets
+from stream.shell.transactions import COMMIT_MARKERS, ExactlyOnce, new_producer
 from stream.topics import TABLE, changelog_topic
 
 INPUTS = (Role.INTERACTIONS, Role.REQUESTS, Role.USERS)
@@ -36,6 +38,9 @@ class WorkerApp(faust.App):
     polls: "asyncio.Queue[Poll]"
     support_sets: SupportSets
     progress: Progress
+    delivery: Delivery
+    topic_note: str
+    """Goes beside every committed offset: the ids of the source topics."""
     fetch_max_wait_ms: int
 
     def _new_transport(self) -> BatchTransport:
@@ -51,14 +56,23 @@ class PollChannel(Channel[Poll]):
         return self.app.polls
 
 
-def create_app(settings: Settings, step: StepFunction, *, partitions: int, dead_letter_partitions: int) -> WorkerApp:
+def create_app(
+    settings: Settings,
+    step: StepFunction,
+    *,
+    partitions: int,
+    dead_letter_partitions: int,
+    topic_ids: Mapping[str, str] | None = None,
+) -> WorkerApp:
     """Build the worker's Faust app; it is returned, not started.
 
-    `partitions` is the partition count of the co-partitioned topics, found out beforehand.
+    `partitions` is the partition count of the co-partitioned topics, found out beforehand; `topic_ids` go beside the
+    committed offsets.
     """
     app = WorkerApp(settings.worker.app_id, **_faust_options(settings, partitions))
     app.fetch_max_wait_ms = settings.kafka.fetch_max_wait_ms
     app.progress = Progress()
+    app.topic_note = note_topics(topic_ids or {})
     app.polls = app.FlowControlQueue(maxsize=0, clear_on_resume=False)
     topics = Topics(
         roles={topic_name(role, settings.kafka.topic_prefix): role for role in INPUTS},
@@ -71,29 +85,38 @@ def create_app(settings: Settings, step: StepFunction, *, partitions: int, dead_
     app.tables.add(app.support_sets)
     for name in topics.roles:  # subscribed through the conductor; the records do not pass through it
         app.topics.add(app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"))
-    _add_agent(app, step, topics)
+    app.delivery = _delivery(app, settings, topics)
+    limit = LetterLimit(share=settings.limits.dead_letter_share, window=settings.limits.dead_letter_window)
+    _add_agent(app, step, topics, limit)
     return app
 
 
-def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics) -> None:
+def _delivery(app: WorkerApp, settings: Settings, topics: Topics) -> Delivery:
+    store = app.support_sets.data
+    if settings.worker.delivery == "at_least_once":
+        return AtLeastOnce(lambda: app.producer._ensure_producer(), topics, LocalRows(store, app.progress, markers=0))
+    return ExactlyOnce(
+        partial(new_producer, settings.kafka, max_request_bytes=MAX_REQUEST_BYTES),
+        topics,
+        LocalRows(store, app.progress, markers=COMMIT_MARKERS),
+        app_id=settings.worker.app_id,
+        topic_note=app.topic_note,
+        timeout_s=settings.kafka.request_timeout_s,
+    )
+
+
+def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics, limit: LetterLimit) -> None:
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="step")
     rows = app.support_sets
-
-    async def acknowledged(messages: dict[Partition, list[Message]]) -> dict[Partition, int]:
-        return await publish(app.producer._ensure_producer(), messages)
-
-    def store(at: Partition, messages: list[Message], first_offset: int) -> None:
-        if not write_acknowledged(rows.data, TP(*at), messages, first_offset):
-            app.progress.counts["foreign_rows"] += 1
 
     apply = partial(
         work,
         step=step,
         read_row=lambda partition, key: rows.data.read(partition, key),
-        publish=acknowledged,
-        store=store,
+        deliver=app.delivery.deliver,
         topics=topics,
         executor=executor,
+        limit=limit,
         progress=app.progress,
     )
 
@@ -112,11 +135,25 @@ def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics) -> None:
     app.agent(PollChannel(app), name="adapt", concurrency=1)(adapt)
 
 
+def _credentials(kafka: KafkaSettings) -> Any:
+    options = security_options(kafka)
+    context = options.get("ssl_context")
+    if kafka.uses_sasl:
+        return faust.SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            mechanism=options["sasl_mechanism"],
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context is not None else None
+
+
 def _faust_options(settings: Settings, partitions: int) -> dict[str, Any]:
     """Every Faust option that matters is set here; defaults are not relied on."""
     kafka, worker = settings.kafka, settings.worker
     return {
         "broker": [f"aiokafka://{address.strip()}" for address in kafka.bootstrap_servers.split(",")],
+        "broker_credentials": _credentials(kafka),
         "autodiscover": False,
         "origin": None,
         "store": "memory://" if settings.state.store == "memory" else "rocksdb://",

@@ -17,12 +17,14 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from aiokafka.errors import CommitFailedError, IllegalStateError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.consumer import Fetcher
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
+from schemas.errors import FewstepError, StateError
 from stream.shell.failstop import fail_stop
 from stream.shell.polls import Fetched, Poll, Slice
 from stream.shell.recovery import ShortChangelogError
@@ -45,6 +47,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # Faust fixes it at 1500 ms. Kafka wakes a fetch when data comes, but not every broker does.
         consumer._fetch_max_wait_ms = self.consumer.app.fetch_max_wait_ms
+        # What an aborted transaction left is neither an event nor a row, whoever wrote it.
+        consumer._isolation_level = "read_committed"
         return consumer
 
     async def _fetch_records(
@@ -58,7 +62,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             for tp, start in before.items()
             if tp in after and (after[tp] != start or tp in records)
         ]
-        return Fetched(slices, self._highwaters_seen(consumer, active_partitions))
+        return Fetched(
+            slices, self._highwaters_seen(consumer, active_partitions), self._answered(consumer, active_partitions)
+        )
 
     @staticmethod
     def _state(consumer: Any, tp: TP) -> Any:
@@ -80,6 +86,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             if state is not None and state.highwater is not None
         }
 
+    def _answered(self, consumer: Any, tps: Iterable[TP]) -> int:
+        states = (self._state(consumer, tp) for tp in tps)
+        return max((state.timestamp for state in states if state is not None and state.timestamp), default=0)
+
     async def seek_sources(self) -> dict[TP, int]:
         """Seek every source partition to its committed offset, and give the positions.
 
@@ -100,10 +110,29 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 self.log.warning("%s %s: retention removed offsets %s to %s unread", *tp, done, first - 1)
             starts[tp] = first if done is None or done < first else done
             consumer.seek(tp, starts[tp])
-        fresh = {tp: OffsetAndMetadata(starts[tp], "") for tp in sources if committed[tp] is None}
+        fresh = {tp: self._noted(starts[tp]) for tp in sources if committed[tp] is None}
         if fresh:
             await consumer.commit(fresh)
         return starts
+
+    def _noted(self, offset: int) -> OffsetAndMetadata:
+        """The offset with the ids of the source topics, by which the next start knows one that was made anew."""
+        return OffsetAndMetadata(offset, self.consumer.app.topic_note)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        consumer = self._ensure_consumer()
+        held = consumer.assignment()
+        try:
+            await consumer.commit(
+                {TopicPartition(*tp): self._noted(offset) for tp, offset in offsets.items() if tp in held}
+            )
+        except (CommitFailedError, IllegalStateError) as error:  # rebalanced meanwhile: what was applied comes again
+            self.log.warning("not committed: %r", error)
+            return False
+        except Exception as error:  # noqa: BLE001 - as Faust does: the app ends, and the process with it
+            await self.crash(error)
+            return False
+        return True
 
     async def seek_back(self, slices: Iterable[Slice]) -> None:
         """Set partitions back to where a dropped fetch began."""
@@ -125,6 +154,8 @@ class BatchConsumer(driver.Consumer):
         """Held while a poll is applied: a rebalance waits for it, then commits."""
         self.room = asyncio.Semaphore(POLLS_IN_HAND)
         self.log_ends: dict[tuple[str, int], int] = {}
+        self.answered_ms = 0
+        """Wall-clock time of the last fetch answer."""
         self._fetching = False
         self._fetch_done = asyncio.Event()
 
@@ -140,7 +171,7 @@ class BatchConsumer(driver.Consumer):
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
-        except ShortChangelogError as error:
+        except (ShortChangelogError, StateError) as error:
             fail_stop(str(error), error, exit_code=1)  # a restart would not cure it
 
     async def _drain_once(self) -> None:
@@ -182,6 +213,7 @@ class BatchConsumer(driver.Consumer):
     def _hand_on(self, fetched: Fetched, epoch: int) -> bool:
         """Changelog slices go to recovery at once, source slices to the agent. No await between check and hand-over."""
         self.log_ends.update(fetched.highwaters)
+        self.answered_ms = max(self.answered_ms, fetched.answered_ms)
         changelogs = self.app.tables.changelog_topics
         self.app.tables.recovery.apply(
             [part for part in fetched.slices if part.topic in changelogs], fetched.highwaters
@@ -231,9 +263,26 @@ class BatchConsumer(driver.Consumer):
         self._committed_offset.update(self.applied)
         self.epoch += 1
 
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit, unless the offsets went with the outputs."""
+        return self.app.delivery.commits_offsets or bool(await super()._commit(offsets))
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Let the delivery take over the partitions before anything of them is read."""
+        partitions = {tp.partition for tp in assigned}
+        try:
+            self.app.support_sets.data.open(partitions)
+            await self.app.delivery.begin(partitions)
+        except FewstepError as error:
+            fail_stop(str(error), error, exit_code=error.exit_code)
+        except Exception as error:  # noqa: BLE001 - without its producers the worker could only stall
+            fail_stop(f"partitions could not be taken over: {type(error).__name__}: {error}", error)
+        await super().on_partitions_assigned(assigned, generation_id)
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let the poll in hand end, commit what is applied, and void the rest."""
         await self.quiesce()
+        await self.app.delivery.end()
         await super().on_partitions_revoked(revoked)
         self.applied = {}
         self.log_ends = {}

@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from time import monotonic
 from typing import NoReturn
 
 EXIT_FAILED = 70
@@ -23,23 +22,20 @@ def fail_stop(why: str, error: BaseException | None = None, *, exit_code: int = 
     os._exit(exit_code)
 
 
-def start_watchdog(is_behind: Callable[[], bool], progress: Callable[[], object], *, timeout_s: float) -> None:
-    """Watch from a thread, so that a blocked event loop is noticed too.
+def start_watchdog(fatality: Callable[[], str | None], *, every_s: float) -> None:
+    """Ask from a thread, so that a blocked event loop is noticed too, and end the process when there is an answer.
 
-    Ends the process when `is_behind` has held for `timeout_s` seconds without `progress` changing. A consumer that
-    silently stops fetching is a known failure of long-running Faust workers; a restart cures it.
+    A consumer that silently stops fetching is a known failure of long-running Faust workers; a restart cures it.
     """
 
     def watch() -> None:
-        seen, since = progress(), monotonic()
         while True:
-            threading.Event().wait(min(1.0, timeout_s / 4))
-            now = progress()
-            if now != seen or not is_behind():
-                seen, since = now, monotonic()
-            elif monotonic() - since > timeout_s:
-                fail_stop(
-                    f"no progress for {timeout_s:.0f} s with records waiting; ending, so that a restart can cure it"
-                )
+            threading.Event().wait(every_s)
+            try:
+                why = fatality()
+            except Exception as error:  # noqa: BLE001 - a watchdog that died would be noticed by nobody
+                fail_stop(f"the watchdog failed: {type(error).__name__}: {error}", error)
+            if why is not None:
+                fail_stop(f"{why}; ending, so that a restart can cure it")
 
     threading.Thread(target=watch, name="watchdog", daemon=True).start()

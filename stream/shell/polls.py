@@ -26,6 +26,8 @@ class Fetched(NamedTuple):
     slices: list[Slice]
     highwaters: dict[tuple[str, int], int]
     """End offset per (topic, partition), as the fetch answers gave it; only partitions that were answered."""
+    answered_ms: int = 0
+    """Wall-clock time of the newest fetch answer, 0 if there was none."""
 
 
 @dataclass(frozen=True, slots=True)

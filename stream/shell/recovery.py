@@ -13,11 +13,28 @@ from faust.tables.recovery import Recovery
 from faust.types import TP
 from mode import Service
 
+from schemas.errors import StateError
+from stream.core.codec import decode_row
 from stream.shell.polls import Slice
 
 
 class ShortChangelogError(Exception):
     """The changelog ends before the local state: it was recreated or truncated."""
+
+
+def require_readable(part: Slice) -> None:
+    """Check the rows of a changelog slice before any is stored. Raises StateError naming the key's hash and the offset.
+
+    Found here it is one clear refusal; found by a step it would be a worker that dies at this user's next event.
+    """
+    for record in part.records:
+        if record.value is not None:
+            try:
+                decode_row(record.value, record.key or b"")
+            except StateError as error:
+                raise StateError(
+                    f"changelog {part.topic} {part.partition} at offset {record.offset}: {error}"
+                ) from error
 
 
 class BatchRecovery(Recovery):
@@ -26,6 +43,8 @@ class BatchRecovery(Recovery):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._ends: dict[TP, int] = {}
+        self.restored = 0
+        """Changelog records read since the start."""
 
     async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
         """Forget what was known of the previous assignment."""
@@ -42,18 +61,25 @@ class BatchRecovery(Recovery):
         offset = self.active_offsets[tp]
         return self._ends[tp] - 1 - (-1 if offset is None else offset)
 
+    def remaining(self) -> int:
+        """Changelog records still to be read, as far as fetch answers have told."""
+        return sum(max(0, self._remaining(tp)) for tp in list(self.active_tps) if tp in self._ends)
+
     def apply(self, slices: Sequence[Slice], highwaters: Mapping[tuple[str, int], int]) -> None:
         """Write changelog slices to the store, and end recovery when all is read.
 
-        Raises ShortChangelogError where the changelog ends before what the store already holds.
+        Raises ShortChangelogError where the changelog ends before what the store already holds, StateError for a row
+        that this build cannot read.
         """
         if not self.in_recovery:
             return
         for part in slices:
             tp = TP(part.topic, part.partition)
             if tp in self.active_tps:
+                require_readable(part)
                 self.tp_to_table[tp].data.restore(tp, part.records, part.end - 1)
                 self.active_offsets[tp] = part.end - 1
+                self.restored += part.end - part.start
         for tp in self.active_tps:
             end = highwaters.get((tp.topic, tp.partition))
             if end is None:

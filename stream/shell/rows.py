@@ -4,6 +4,8 @@ A row belongs to the partition that its events arrive on, so every access names 
 to which a partition's rows are complete is kept beside them, in the same write: recovery resumes from there.
 """
 
+import logging
+import shutil
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ from faust.stores import memory, rocksdb
 from faust.types import TP
 from rocksdict import WriteBatch
 
+from schemas.errors import StateError
 from stream.core.records import Message
 
 ROCKSDB_OPTIONS = {
@@ -22,8 +25,14 @@ ROCKSDB_OPTIONS = {
 }
 
 
+logger = logging.getLogger("fewstep.worker")
+
+
 class MemoryRows(memory.Store):
     """Rows in dictionaries. A partition that stays assigned keeps its rows over a rebalance."""
+
+    def open(self, partitions: Iterable[int]) -> None:
+        """Nothing to open."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,6 +76,27 @@ class MemoryRows(memory.Store):
 class RocksRows(rocksdb.Store):
     """Rows in one RocksDB per partition, below Faust's data directory."""
 
+    def open(self, partitions: Iterable[int]) -> None:
+        """Open the databases of partitions; a damaged one is put aside, and recovery fills a new one.
+
+        Raises StateError for one that cannot be opened otherwise, such as by a second worker on the same directory.
+        """
+        for partition in partitions:
+            try:
+                self._db_for_partition(partition)
+            except Exception as error:  # rocksdict has no error of its own
+                path = self.partition_path(partition)
+                if "Corruption" not in str(error):
+                    raise StateError(
+                        f"local state {path} cannot be opened ({' '.join(str(error).split())[:200]}): give each worker "
+                        "a state.data_dir of its own, or delete this one, so that it is rebuilt from the changelog"
+                    ) from error
+                aside = path.with_suffix(".damaged")
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
+                logger.warning("local state %s is damaged: put aside, and rebuilt from the changelog", path)
+                self._db_for_partition(partition)
+
     def read(self, partition: int, key: bytes) -> bytes | None:
         """The row of this user on this partition."""
         row: bytes | None = self._db_for_partition(partition).get(key)
@@ -98,14 +128,18 @@ class SupportSets(faust.Table):
         return RocksRows("rocksdb://", self.app, self, table_name=self.name, options=dict(ROCKSDB_OPTIONS))
 
 
-def write_acknowledged(store: MemoryRows | RocksRows, tp: TP, rows: Sequence[Message], first_offset: int) -> bool:
+def write_acknowledged(
+    store: MemoryRows | RocksRows, tp: TP, rows: Sequence[Message], first_offset: int, *, markers: int = 0
+) -> bool:
     """Write rows whose changelog records were acknowledged from `first_offset` on; True if the rows stay complete.
+
+    `markers` is how many offsets the end of their transaction takes behind them.
 
     If another producer wrote in between (a worker that lost the partition and does not know it yet), the rows are
     written but the persisted offset stays, so that the next recovery reads the stretch again.
     """
     held = store.persisted_offset(tp)
     complete = first_offset == (-1 if held is None else held) + 1
-    last_offset = first_offset + len(rows) - 1 if complete else None
+    last_offset = first_offset + len(rows) - 1 + markers if complete else None
     store.write(tp, ((row.key or b"", row.value) for row in rows), last_offset)
     return complete

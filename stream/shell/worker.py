@@ -9,9 +9,12 @@ from time import monotonic
 from typing import Any
 
 from stream.settings import Settings
-from stream.shell.agent import StepFunction
+from stream.shell.agent import Progress, StepFunction
 from stream.shell.app import WorkerApp, create_app
-from stream.shell.failstop import fail_stop, start_watchdog
+from stream.shell.failstop import fail_stop
+from stream.shell.health import BEAT_S
+from stream.shell.preflight import Cluster
+from stream.shell.watch import Lookout, start_watching
 
 REPORT_EVERY_S = 5.0
 STOP_WITHIN_S = 30.0
@@ -20,56 +23,69 @@ STOP_WITHIN_S = 30.0
 logger = logging.getLogger("fewstep.worker")
 
 
-def serve(settings: Settings, step: StepFunction, *, partitions: int, dead_letter_partitions: int) -> None:
+def serve(settings: Settings, step: StepFunction, cluster: Cluster, *, model: tuple[str, str]) -> None:
     """Run the worker until SIGTERM or SIGINT; returns after a clean stop.
 
-    `partitions` is the count of the co-partitioned topics. Any failure while running ends the process, exit code 70.
+    `model` is name and version of what is served. Any failure while running ends the process, exit code 70. Raises
+    ConfigurationError if the web port is taken.
     """
 
     async def main() -> None:
-        app = create_app(settings, step, partitions=partitions, dead_letter_partitions=dead_letter_partitions)
-        start_watchdog(lambda: _is_behind(app), lambda: _position(app), timeout_s=settings.worker.stall_timeout_s)
-        await _run(app)
+        app = create_app(settings, step, **cluster._asdict())
+        await _run(app, start_watching(app, settings, model=model))
 
     asyncio.run(main())
 
 
-def _is_behind(app: WorkerApp) -> bool:
-    consumer: Any = app._consumer
-    return consumer is not None and (bool(app.rebalancing) or bool(app.in_recovery) or sum(consumer.lag().values()) > 0)
-
-
-def _position(app: WorkerApp) -> object:
-    consumer: Any = app._consumer
-    if consumer is None:
-        return None
-    recovered = dict(app.tables.recovery.active_offsets)
-    return consumer.epoch, dict(consumer.applied), recovered
-
-
-async def _run(app: WorkerApp) -> None:
+async def _run(app: WorkerApp, lookout: Lookout) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    await app.start()
+    beat = loop.create_task(_beat(app.progress))
+    await _start(app, stop)
     gc.collect()
     gc.freeze()  # what was made so far lives as long as the process: no collection needs to look at it again
     report = loop.create_task(_report(app))
     await app.wait(stop)
+    lookout.stage = "stopping"
     report.cancel()
     if app.crashed:
         fail_stop(f"the Faust app crashed: {app.crash_reason!r}", app.crash_reason)
+    await _stop(app)
+    beat.cancel()
+    logger.info("stopped, everything applied is committed; totals %s", _line(app.progress.counts))
+
+
+async def _beat(progress: Progress) -> None:
+    while True:
+        progress.beat = monotonic()
+        await asyncio.sleep(BEAT_S)
+
+
+async def _start(app: WorkerApp, stop: asyncio.Event) -> None:
+    """Start the app; a signal meanwhile does not wait for it, since nothing is in hand yet."""
+    starting, stopping = asyncio.ensure_future(app.start()), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if starting.done():
+        if starting.exception() is not None:
+            fail_stop(f"the Faust app could not start: {starting.exception()!r}", starting.exception())
+    elif stop.is_set():
+        fail_stop("stopped before it had started", exit_code=0)
+
+
+async def _stop(app: WorkerApp) -> None:
     try:
         async with asyncio.timeout(STOP_WITHIN_S):
             app.consumer.stop_flow()
             await app.consumer.quiesce()  # the poll in hand is finished and committed before anything closes
+            await app.delivery.end()
             await app.stop()
     except TimeoutError as error:
         fail_stop(f"could not stop within {STOP_WITHIN_S:.0f} s", error)
     if app.crashed:
         fail_stop(f"the Faust app crashed while stopping: {app.crash_reason!r}", app.crash_reason)
-    logger.info("stopped, everything applied is committed; totals %s", _line(app.progress.counts))
 
 
 async def _report(app: WorkerApp) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from schemas import Role
+from schemas.errors import RefusedError
 from stream.core.records import Message, Outcome, Record
 from stream.shell.agent import Progress, Topics, route, to_records, work
 from stream.shell.consumer import CustodyError
+from stream.shell.letter_limit import LetterLimit
 from stream.shell.polls import Poll, Slice
 
 TOPICS = Topics({"in": Role.INTERACTIONS, "ask": Role.REQUESTS}, "log", "out", "dead", dead_letter_partitions=2)
@@ -42,14 +44,19 @@ class Custody:
 
 
 def run(
-    custody: Custody, one: Poll, *, publish: Callable[..., Any] | None = None, step: Callable[..., Any] | None = None
+    custody: Custody,
+    one: Poll,
+    *,
+    deliver: Callable[..., Any] | None = None,
+    step: Callable[..., Any] | None = None,
+    limit: LetterLimit | None = None,
 ) -> list[str]:
     trace: list[str] = []
 
-    async def acknowledged(messages: dict[Any, list[Message]]) -> dict[Any, int]:
-        trace.append(f"published {sorted(messages)}")
+    async def delivered(poll: Poll, outcome: Outcome) -> None:
+        assert custody.marked == []
         await asyncio.sleep(0)
-        return dict.fromkeys(messages, 0)
+        trace.append(f"delivered {[row.value for row in outcome.rows]}")
 
     def one_row(records: list[Record], read_row: Any, *, clock_ms: int) -> Outcome:
         trace.append(f"stepped {[r.offset for r in records]}")
@@ -64,10 +71,10 @@ def run(
                 custody=custody,
                 step=step or one_row,
                 read_row=lambda partition, key: None,
-                publish=publish or acknowledged,
-                store=lambda at, messages, offset: trace.append(f"stored {at}"),
+                deliver=deliver or delivered,
                 topics=TOPICS,
                 executor=executor,
+                limit=limit or LetterLimit(share=1, window=1),
                 progress=Progress(),
             )
 
@@ -75,14 +82,10 @@ def run(
     return trace
 
 
-def test_a_poll_is_stepped_published_and_only_then_stored_and_marked() -> None:
+def test_a_poll_is_stepped_delivered_and_only_then_marked() -> None:
     custody = Custody()
-    assert run(custody, poll()) == [
-        "stepped [5, 6]",
-        "published [('log', 3), ('out', 3)]",
-        "stored ('log', 3)",
-    ]
-    assert custody.marked == [poll()] or len(custody.marked) == 1
+    assert run(custody, poll()) == ["stepped [5, 6]", "delivered [b'row']"]
+    assert len(custody.marked) == 1
 
 
 def test_a_poll_of_an_earlier_epoch_is_dropped_unmarked() -> None:
@@ -98,13 +101,26 @@ def test_a_poll_that_skips_offsets_is_refused() -> None:
     assert custody.marked == []
 
 
-def test_what_was_not_acknowledged_is_neither_stored_nor_marked() -> None:
-    async def refused(messages: object) -> dict[Any, int]:
+def test_what_was_not_delivered_is_not_marked() -> None:
+    async def refused(poll: Poll, outcome: Outcome) -> None:
         raise ConnectionError("no broker")
 
     custody = Custody()
     with pytest.raises(ConnectionError):
-        run(custody, poll(), publish=refused)
+        run(custody, poll(), deliver=refused)
+    assert custody.marked == []
+
+
+def test_a_poll_beyond_the_limit_of_dead_letters_is_neither_delivered_nor_marked() -> None:
+    def refuses_all(records: list[Record], read_row: Any, *, clock_ms: int) -> Outcome:
+        return Outcome(dead_letters=[Message(3, None, b"x")] * len(records))
+
+    async def never(poll: Poll, outcome: Outcome) -> None:
+        raise AssertionError("delivered")
+
+    custody = Custody()
+    with pytest.raises(RefusedError, match="2 of the last 2 records are dead letters"):
+        run(custody, poll(), step=refuses_all, deliver=never, limit=LetterLimit(share=0.5, window=2))
     assert custody.marked == []
 
 

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from schemas.errors import StateError
+from stream.core.codec import encode
 from stream.core.records import Outcome
+from stream.core.state import EMPTY
 from stream.settings import Settings
 from stream.shell.app import WorkerApp, create_app
 from stream.shell.consumer import BatchConsumer, CustodyError
@@ -156,6 +159,10 @@ def test_a_new_epoch_voids_the_polls_before_it(tmp_path: Path) -> None:
     with_consumer(tmp_path, body)
 
 
+def row(number: int) -> bytes:
+    return encode(EMPTY._replace(events=number))
+
+
 def recovering(app: WorkerApp) -> Any:
     recovery: Any = app.tables.recovery
     recovery.add_active(app.support_sets, LOG)
@@ -167,11 +174,11 @@ def recovering(app: WorkerApp) -> Any:
 def test_recovery_applies_every_record_of_a_fetch_the_last_one_too(tmp_path: Path) -> None:
     async def body(app: WorkerApp, consumer: BatchConsumer) -> None:
         recovery = recovering(app)
-        recovery.apply([slice_of(LOG, 0, b"1", b"2", b"3")], {(LOG.topic, 0): 5})
-        assert app.support_sets.data.read(0, b"u") == b"3"
+        recovery.apply([slice_of(LOG, 0, row(1), row(2), row(3))], {(LOG.topic, 0): 5})
+        assert app.support_sets.data.read(0, b"u") == row(3)
         assert recovery.need_recovery()
-        recovery.apply([slice_of(LOG, 3, b"4", b"5")], {(LOG.topic, 0): 5})
-        assert app.support_sets.data.read(0, b"u") == b"5"
+        recovery.apply([slice_of(LOG, 3, row(4), row(5))], {(LOG.topic, 0): 5})
+        assert app.support_sets.data.read(0, b"u") == row(5)
         assert not recovery.in_recovery
 
     with_consumer(tmp_path, body)
@@ -190,7 +197,7 @@ def test_recovery_waits_for_the_end_that_fetch_answers_report(tmp_path: Path) ->
 def test_recovery_ends_behind_a_trailing_transaction_marker(tmp_path: Path) -> None:
     async def body(app: WorkerApp, consumer: BatchConsumer) -> None:
         recovery = recovering(app)
-        records = slice_of(LOG, 0, b"1")
+        records = slice_of(LOG, 0, row(1))
         recovery.apply([records._replace(end=2)], {(LOG.topic, 0): 2})
         assert not recovery.in_recovery
 
@@ -203,5 +210,18 @@ def test_a_changelog_that_ends_before_the_local_state_is_refused(tmp_path: Path)
         recovery = recovering(app)
         with pytest.raises(ShortChangelogError, match="delete the data directory"):
             recovery.apply([], {(LOG.topic, 0): 3})
+
+    with_consumer(tmp_path, body)
+
+
+@pytest.mark.parametrize(("damaged", "said"), [(b"\x63" + row(2)[1:], "newer build"), (row(2)[:-1], "is damaged")])
+def test_a_changelog_row_that_cannot_be_read_is_refused_naming_hash_and_offset(
+    tmp_path: Path, damaged: bytes, said: str
+) -> None:
+    async def body(app: WorkerApp, consumer: BatchConsumer) -> None:
+        recovery = recovering(app)
+        with pytest.raises(StateError, match=rf"{LOG.topic} 0 at offset 8: .*sha256:[0-9a-f]{{16}}.*{said}"):
+            recovery.apply([slice_of(LOG, 7, row(1), damaged)], {(LOG.topic, 0): 9})
+        assert app.support_sets.data.read(0, b"u") is None
 
     with_consumer(tmp_path, body)

@@ -28,6 +28,8 @@ RELIED_ON = [
     (driver.Consumer, "_filter_tps_with_pending_acks", "(self, topics=None)"),
     (driver.Consumer, "_new_offset", "(self, tp)"),
     (driver.Consumer, "perform_seek", "(self)"),
+    (driver.Consumer, "_commit", "(self, offsets)"),
+    (driver.Consumer, "on_partitions_assigned", "(self, assigned, generation_id=0)"),
     (driver.Consumer, "on_partitions_revoked", "(self, revoked)"),
     (driver.Consumer, "commit", "(self, topics=None, start_new_transaction=True)"),
     (Recovery, "on_rebalance", "(self, assigned, revoked, newly_assigned, generation_id=0)"),

@@ -3,8 +3,9 @@
 import pytest
 
 from schemas.errors import BrokerError
+from stream.clients.connect import TopicFacts
 from stream.settings import Settings
-from stream.shell.preflight import require_topics
+from stream.shell.preflight import require_rights, require_same_topics, require_topics
 
 SETTINGS = Settings.load(kafka={"topic_prefix": "p-"}, worker={"app_id": "a"})
 SOUND = {f"p-{name}": 6 for name in ("interactions", "requests", "users", "recommendations")} | {
@@ -31,3 +32,28 @@ def test_a_differing_partition_count_is_refused(name: str) -> None:
 
 def test_dead_letters_may_have_any_partition_count() -> None:
     assert require_topics(SOUND | {"p-dead-letters": 2}, SETTINGS) == 6
+
+
+def facts(**changes: frozenset[str] | None) -> dict[str, TopicFacts]:
+    rights = dict.fromkeys(SOUND, frozenset({"READ", "WRITE"})) | changes
+    return {name: TopicFacts(6, "id", held) for name, held in rights.items()}
+
+
+def test_all_missing_rights_are_named_in_one_line() -> None:
+    held = {"p-users": frozenset({"DESCRIBE"}), "a-support-sets-changelog": frozenset({"READ"})}
+    with pytest.raises(BrokerError) as refused:
+        require_rights(facts(**held), SETTINGS, may_join=False)
+    for right in ("Read on topic p-users", "Write on topic a-support-sets-changelog", "Read on group a"):
+        assert right in str(refused.value)
+    assert "p-interactions" not in str(refused.value)
+
+
+def test_a_broker_that_tells_no_rights_is_believed() -> None:
+    require_rights(facts(**dict.fromkeys(SOUND)), SETTINGS, may_join=True)
+
+
+def test_a_source_topic_that_was_made_anew_is_refused_with_the_way_out() -> None:
+    require_same_topics({"p-users": "1"}, [{"p-users": "1"}])
+    require_same_topics({"p-users": "1"}, [{}])  # nothing was committed yet, or by an older build
+    with pytest.raises(BrokerError, match=r"p-users was deleted and created again.*--app-id"):
+        require_same_topics({"p-users": "2"}, [{}, {"p-users": "1"}])

@@ -77,3 +77,26 @@ def test_other_variables_with_the_prefix_do_not_matter(monkeypatch: pytest.Monke
 def test_no_section_can_be_changed_after_loading() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings.load().state.window = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"security_protocol": "SASL_SSL", "sasl_username": "u"}, "needs sasl_username and sasl_password"),
+        ({"sasl_username": "u", "sasl_password": "hush-hush"}, "not used with PLAINTEXT"),
+        ({"ssl_ca_file": "ca.pem"}, "not used with PLAINTEXT"),
+        ({"security_protocol": "SASL_SSL", "sasl_username": "u", "sasl_password": ["hush-hush"]}, "sasl_password"),
+    ],
+)
+def test_security_settings_that_do_not_belong_together_are_refused_without_the_secret(
+    given: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=said) as refused:
+        Settings.load(kafka=given)
+    assert "hush-hush" not in str(refused.value)
+
+
+def test_secrets_are_masked_wherever_settings_are_printed() -> None:
+    kafka = {"security_protocol": "SASL_SSL", "sasl_username": "u", "sasl_password": "hush-hush"}
+    settings = Settings.load(kafka=kafka, web={"token": "hush-hush-hush-hush"})
+    assert "hush" not in f"{settings!r} {settings} {settings.model_dump_json()}"

@@ -26,7 +26,8 @@ sys.meta_path.insert(0, Refuse())
 
 def started(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "stream", "worker", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={"PATH": "/usr/bin:/bin"})
+    environment = {"PATH": "/usr/bin:/bin", "FEWSTEP_WORKER__BROKER_PATIENCE_S": "0"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
 
 
 def refusal(done: "subprocess.CompletedProcess[str]") -> str:

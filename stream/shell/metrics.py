@@ -1,0 +1,65 @@
+"""What a worker tells Prometheus: `fewstep_*`, seconds, `_total`; no user, key or item is ever a label."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from stream.core.step import COUNTERS
+from stream.shell.agent import Progress
+from stream.shell.health import View
+
+LABELLED = ("dead_letters",)
+"""Counters that are told by label instead."""
+
+
+class WorkerCollector(Collector):
+    """Reads the worker at each scrape, so that nothing is counted twice over."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        *,
+        view: Callable[[], View],
+        is_ready: Callable[[], bool],
+        recovery_remaining: Callable[[], int],
+        model: tuple[str, str],
+    ) -> None:
+        self._progress, self._view, self._is_ready = progress, view, is_ready
+        self._recovery_remaining, self._model = recovery_remaining, model
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics but those of the process."""
+        view, progress = self._view(), self._progress
+        gauges = {
+            "ready": (int(self._is_ready()), "1 while progress is possible"),
+            "partitions": (view.partitions, "Source partitions that this worker serves"),
+            "lag_records": (view.lag, "Records fetched or known of, and not applied"),
+            "recovery_remaining_records": (self._recovery_remaining(), "Changelog records still to be read"),
+            "fetch_age_seconds": (view.fetch_age, "Since Kafka last answered a fetch"),
+            "still_seconds": (view.still, "For how long records have been waiting without progress"),
+        }
+        for name, (value, meaning) in gauges.items():
+            yield GaugeMetricFamily(f"fewstep_{name}", meaning, value=value)
+        counts = dict(progress.counts)
+        for name in (*COUNTERS, *sorted(counts.keys() - set(COUNTERS))):
+            if name not in LABELLED:
+                count = counts.get(name, 0)
+                yield CounterMetricFamily(f"fewstep_{name}", f"Count of {name} since the start", value=count)
+        yield CounterMetricFamily("fewstep_polls", "Polls applied since the start", value=progress.polls)
+        letters = CounterMetricFamily("fewstep_dead_letters", "Records refused since the start", labels=["reason"])
+        for reason, count in sorted(dict(progress.letters).items()):
+            letters.add_metric([reason], count)
+        yield letters
+        name, version = self._model
+        yield InfoMetricFamily("fewstep_bundle", "The bundle that is served", value={"model": name, "version": version})
+
+
+def make_registry(collector: WorkerCollector, progress: Progress) -> CollectorRegistry:
+    """A registry of its own: two workers in one process do not meet."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    registry.register(progress.step_seconds)
+    ProcessCollector(registry=registry)
+    return registry
