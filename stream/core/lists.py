@@ -77,7 +77,7 @@ def _make_chunk(
         scores=np.take_along_axis(scores, listed, axis=1),
         reason_rows=reason_rows,
         contributions=contributions,
-        json_ids=adapter.catalog.json_ids,
+        opened=adapter.catalog.openings,
         manifest=adapter.manifest,
         generated_at=generated_at,
     )
