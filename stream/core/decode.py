@@ -17,10 +17,11 @@ from schemas import (
     UserProfile,
     epoch_ms,
 )
-from stream.core.events import LATEST_MS, LONGEST_ID, Event, plain_event
 from stream.core.cloudevents import Envelope, MalformedError, open_envelope
+from stream.core.events import LATEST_MS, LONGEST_ID, Event, plain_event
 from stream.core.records import Record
 from stream.settings import LimitSettings
+
 
 class Refusal(StrEnum):
     """Why a record became a dead letter."""

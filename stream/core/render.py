@@ -36,7 +36,8 @@ def render(
 ) -> list[bytes]:
     """One JSON text per user. `rows` and `scores` (b, n), `reason_rows` and `contributions` (b, n, reasons).
 
-    A row of -1 is no item or no reason, and none comes after it. `opened` are the catalog's `openings`.
+    A row of -1 is no item or no reason, and none comes after it; reasons of no item are ignored. `opened` are the
+    catalog's `openings`.
     """
     start = b'{"schema_version":%d,"user_id":' % SCHEMA_VERSION
     model = b',"model":%b,"model_version":%b,"items":[' % (orjson.dumps(manifest.model), orjson.dumps(manifest.version))
@@ -68,7 +69,9 @@ def _items(
     """Slots (b, ...) that make up the items of each list when joined."""
     users, n = rows.shape
     most = reason_rows.shape[2]
-    there, reasoned = rows >= 0, reason_rows >= 0
+    there = rows >= 0
+    reason_rows = np.where(there[:, :, None], reason_rows, -1)
+    reasoned = reason_rows >= 0
     slots = np.empty((users, n, 3 + 3 * most), dtype=object)
     slots[:, 0, 0] = b""
     slots[:, 1:, 0] = _NEXT_ITEMS[there[:, 1:].view(np.int8)]
