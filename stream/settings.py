@@ -69,7 +69,7 @@ class WorkerSettings(_Section):
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", description="Consumer group and changelog prefix")] = (
         "fewstep"
     )
-    poll_records: Annotated[int, Field(ge=1, description="Most records of one step")] = 2000
+    poll_records: Annotated[int, Field(ge=1, description="Most records of one step")] = 8000
     commit_interval_s: Annotated[float, Field(gt=0)] = 0.5
     stall_timeout_s: Annotated[
         float, Field(gt=0, description="No progress with records waiting for this long ends the process")

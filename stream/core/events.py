@@ -10,8 +10,6 @@ from stream.settings import LimitSettings
 LONGEST_ID = 256
 LATEST_MS = 2**53
 _LONGEST_TYPE = 64
-_OLDEST_MS = 100_000_000_000
-"""What is below looks like seconds: the schema says so."""
 _DEEPEST = 200
 """Levels of nesting that the schema's parser reads; orjson reads more."""
 _EXACT = 2**53
@@ -75,15 +73,12 @@ def _user(user_id: Any, key: bytes | None) -> bytes | None:
 def _moment(given: Any, timestamp_ms: int, limits: LimitSettings) -> int | None:
     if given is None:
         return timestamp_ms if 0 <= timestamp_ms < LATEST_MS else None
-    if type(given) is str:
-        try:
-            given = epoch_ms(given)
-        except ValueError:
-            return None
-    if type(given) is not int or not _OLDEST_MS <= given < LATEST_MS:
+    try:
+        moment = epoch_ms(given)
+    except ValueError:
         return None
-    ahead = timestamp_ms >= 0 and given > timestamp_ms + limits.future_skew_s * 1000
-    return None if ahead else given
+    ahead = timestamp_ms >= 0 and moment > timestamp_ms + limits.future_skew_s * 1000
+    return None if ahead else moment
 
 
 def _is_own_version(version: Any) -> bool:

@@ -9,7 +9,8 @@ import orjson
 
 from schemas import Filters
 from stream.core.codec import decode_row
-from stream.core.decode import Event, Forget, Profile, Rejection, Request, decode
+from stream.core.decode import Forget, Profile, Rejection, Request, decode
+from stream.core.events import Event
 from stream.core.letters import dead_letter
 from stream.core.records import Message, ReadRow, Record
 from stream.core.state import EMPTY, Change, UserState, apply_event, apply_profile, offset_of, shrink

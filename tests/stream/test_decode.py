@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import Filters, Role
-from stream.core.decode import Event, Forget, Profile, Refusal, Rejection, Request, decode
-from stream.core.events import plain_event
+from stream.core.decode import Forget, Profile, Refusal, Rejection, Request, decode
+from stream.core.events import Event, plain_event
 from stream.core.records import Record
 from stream.settings import LimitSettings
 
