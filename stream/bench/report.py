@@ -21,6 +21,16 @@ DELAY_MEASURES: dict[str, tuple[str, str, Callable[[Delays], float]]] = {
     "p50_ms": ("p50 ms", ",.1f", lambda delays: delays.p50_ms),
     "p99_ms": ("p99 ms", ",.1f", lambda delays: delays.p99_ms),
 }
+STAGES = {
+    "consume": "consume: the thread that fetches",
+    "decode": "decode and validate",
+    "state": "state: read, deduplicate, fold, write as rows",
+    "adapt": "adapt: encode users, inner steps",
+    "rank": "rank: score, hide, top n, explain",
+    "render": "render the lists",
+    "produce": "produce: all else, sending and storing above all",
+}
+"""Stages of the worker, in the order of a poll's way."""
 CLOCK = (
     "Clock: from the first event in hand to the last list handed to the producer, on the program's own wall clock; "
     "CPU: user and system time of its process within these seconds; peak: its largest resident memory so far."
@@ -67,6 +77,7 @@ def as_json(results: Results) -> dict[str, Any]:
             over: {"events_per_s": rates._asdict(), "cpu_us_per_event": cpu._asdict() if cpu else None}
             for over, rates, cpu in _ratios(results.runs)
         },
+        "stages_us_per_event": {stage: cost._asdict() for stage, cost in _stages(results.runs).items()},
         "latency": [
             {"variant": variant, "rate": rate, "unanswered": sum(one.unanswered for one in own)}
             | {name: spread(map(get, own))._asdict() for name, (_, _, get) in DELAY_MEASURES.items()}
@@ -104,6 +115,8 @@ def _tables(results: Results) -> list[tuple[str, list[list[str]]]]:
     tables = [("Throughput, median (least to greatest) over the rounds", _run_rows(results.runs))]
     if rows := _ratio_rows(results.runs):
         tables.append(("(c) divided by the others, within each round", rows))
+    if rows := _stage_rows(results.runs):
+        tables.append(("CPU us per event of the worker by stage", rows))
     if results.delays:
         tables.append(("Open-loop latency, event due to list readable", _delay_rows(results.delays)))
     return tables
@@ -124,6 +137,11 @@ def _ratio_rows(runs: Sequence[Run]) -> list[list[str]]:
     return rows if len(rows) > 1 else []
 
 
+def _stage_rows(runs: Sequence[Run]) -> list[list[str]]:
+    rows = [[STAGES[stage], _show(cost, ".2f")] for stage, cost in _stages(runs).items()]
+    return [["", "CPU us/event"], *rows] if rows else []
+
+
 def _delay_rows(delays: Sequence[Delays]) -> list[list[str]]:
     rows = [["", "events/s", *(column for column, _, _ in DELAY_MEASURES.values()), "unanswered"]]
     for variant, rate, own in _by_rate(delays):
@@ -133,6 +151,12 @@ def _delay_rows(delays: Sequence[Delays]) -> list[list[str]]:
     for rate, both in _delay_ratios(delays):
         rows.append(["(c) / (a)", f"{rate:,}", *(_show(one, ".2f") for one in both.values()), ""])
     return rows
+
+
+def _stages(runs: Sequence[Run]) -> dict[str, Spread]:
+    """Microseconds of CPU per event by stage, over the runs that tell it."""
+    told = [run for run in runs if run.stages]
+    return {stage: spread(run.stages.get(stage, 0.0) / run.events * 1e6 for run in told) for stage in STAGES if told}
 
 
 def _by_variant(runs: Sequence[Run]) -> list[tuple[Variant, list[Run]]]:

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import orjson
 
 from schemas import Filters
-from stream.core.codec import decode_row
-from stream.core.decode import Forget, Profile, Rejection, Request, decode
+from stream.core.codec import decode_row, encode
+from stream.core.decode import Decoded, Forget, Profile, Rejection, Request, decode
 from stream.core.events import Event
 from stream.core.letters import dead_letter
 from stream.core.records import Message, ReadRow, Record
 from stream.core.state import EMPTY, Change, UserState, apply_event, apply_profile, offset_of, shrink
-from stream.settings import Settings
+from stream.settings import LimitSettings, Settings
 
 UserKey = tuple[int, bytes]
 """A user where its events arrive: partition and user id as UTF-8."""
@@ -60,10 +60,9 @@ def fold(records: Sequence[Record], read_row: ReadRow, *, settings: Settings, kn
     `known_items` are the UTF-8 ids of the catalog; they only serve the count of events on other items.
     """
     folded = Folded()
-    states, touched, limits = folded.states, folded.touched, settings.limits
+    states, touched = folded.states, folded.touched
     changes, unknown, mismatches = [], 0, 0
-    for record in records:
-        decoded = decode(record, limits)
+    for record, decoded in zip(records, decode_all(records, settings.limits), strict=True):
         if isinstance(decoded, Rejection):
             folded.dead_letters.append(dead_letter(record, decoded))
             continue
@@ -96,6 +95,11 @@ def fold(records: Sequence[Record], read_row: ReadRow, *, settings: Settings, kn
     return folded
 
 
+def decode_all(records: Sequence[Record], limits: LimitSettings) -> list[Decoded]:
+    """What each record asks for, in order."""
+    return [decode(record, limits) for record in records]
+
+
 def wanted_lists(folded: Folded, settings: Settings) -> list[Wanted]:
     """One list per touched user who is not forgotten, then one per request, each after all events of its user.
 
@@ -115,6 +119,15 @@ def wanted_lists(folded: Folded, settings: Settings) -> list[Wanted]:
         n = request.n or length
         wanted.append(Wanted(user, state, n, request.filters, now_ms, _origin(record, EMPTY)))
     return wanted
+
+
+def encode_rows(folded: Folded) -> list[Message]:
+    """The row of each touched user, a null value for one who is forgotten."""
+    return [
+        Message(*user, None if state is None else encode(state))
+        for user in folded.touched
+        for state in (folded.states[user],)
+    ]
 
 
 def _apply_other(folded: Folded, user: UserKey, decoded: Profile | Forget, *, offset: int) -> UserState | None:
