@@ -8,6 +8,8 @@ from rich.console import Group
 from rich.table import Table
 
 from stream.bench.figures import COMPARED, DESCRIBED, Delays, Run, Spread, Variant, ratio, spread
+from stream.bench.kernel import BEST, KernelTimes
+from stream.bench.latency import PHASES
 
 RUN_MEASURES: dict[str, tuple[str, str, Callable[[Run], float]]] = {
     "events_per_s": ("events/s", ",.0f", lambda run: run.events_per_s),
@@ -60,6 +62,7 @@ class Results:
     conditions: Conditions
     runs: Sequence[Run]
     delays: Sequence[Delays]
+    kernels: Sequence[KernelTimes] = ()
 
 
 def as_json(results: Results) -> dict[str, Any]:
@@ -83,6 +86,7 @@ def as_json(results: Results) -> dict[str, Any]:
             | {name: spread(map(get, own))._asdict() for name, (_, _, get) in DELAY_MEASURES.items()}
             for variant, rate, own in _by_rate(results.delays)
         ],
+        "kernels": [asdict(times) | {"ratio": spread(times.ratios())._asdict()} for times in results.kernels],
         "latency_ratios": [
             {"rate": rate} | {name: one._asdict() for name, one in both.items()}
             for rate, both in _delay_ratios(results.delays)
@@ -117,8 +121,11 @@ def _tables(results: Results) -> list[tuple[str, list[list[str]]]]:
         tables.append(("(c) divided by the others, within each round", rows))
     if rows := _stage_rows(results.runs):
         tables.append(("CPU us per event of the worker by stage", rows))
+    if results.kernels:
+        title = f"Adapt and pick the best {BEST}, beside one matrix product and a partial sort; one core"
+        tables.append((title, _kernel_rows(results.kernels)))
     if results.delays:
-        tables.append(("Open-loop latency, event due to list readable", _delay_rows(results.delays)))
+        tables.append(("Open-loop latency, event due to list readable", _delay_rows(results.delays, results.runs)))
     return tables
 
 
@@ -142,12 +149,20 @@ def _stage_rows(runs: Sequence[Run]) -> list[list[str]]:
     return [["", "CPU us/event"], *rows] if rows else []
 
 
-def _delay_rows(delays: Sequence[Delays]) -> list[list[str]]:
+def _kernel_rows(kernels: Sequence[KernelTimes]) -> list[list[str]]:
+    rows = [["items", "users", "adapt, ms", "product, ms", "ratio"]]
+    for times in kernels:
+        cells = [_show(spread(one), ".2f") for one in (times.adapt_ms, times.product_ms, times.ratios())]
+        rows.append([f"{times.n_items:,}", str(times.batch), *cells])
+    return rows
+
+
+def _delay_rows(delays: Sequence[Delays], runs: Sequence[Run]) -> list[list[str]]:
     rows = [["", "events/s", *(column for column, _, _ in DELAY_MEASURES.values()), "unanswered"]]
     for variant, rate, own in _by_rate(delays):
         cells = [_show(spread(map(get, own)), form) for _, form, get in DELAY_MEASURES.values()]
         unanswered = f"{sum(one.unanswered for one in own):,} of {sum(one.events for one in own):,}"
-        rows.append([DESCRIBED[variant], f"{rate:,}", *cells, unanswered])
+        rows.append([DESCRIBED[variant], f"{rate:,}{_share(rate, runs)}", *cells, unanswered])
     for rate, both in _delay_ratios(delays):
         rows.append(["(c) / (a)", f"{rate:,}", *(_show(one, ".2f") for one in both.values()), ""])
     return rows
@@ -157,6 +172,12 @@ def _stages(runs: Sequence[Run]) -> dict[str, Spread]:
     """Microseconds of CPU per event by stage, over the runs that tell it."""
     told = [run for run in runs if run.stages]
     return {stage: spread(run.stages.get(stage, 0.0) / run.events * 1e6 for run in told) for stage in STAGES if told}
+
+
+def _share(rate: int, runs: Sequence[Run]) -> str:
+    """Which share of the worker's throughput a rate was chosen as."""
+    own = [run.events_per_s for run in runs if run.variant is Variant.FEWSTEP]
+    return f" = {rate / spread(own).median:.0%} of (c)" if own and rate not in PHASES else ""
 
 
 def _by_variant(runs: Sequence[Run]) -> list[tuple[Variant, list[Run]]]:

@@ -17,7 +17,7 @@ def bench(
     only: Annotated[
         list[Variant] | None, typer.Option(help="Only this program; may be repeated.", show_default=False)
     ] = None,
-    latency: Annotated[bool, typer.Option(help="Also measure open-loop latency, a minute a round.")] = True,
+    latency: Annotated[bool, typer.Option(help="Also measure open-loop latency, over a minute a round.")] = True,
     bootstrap_servers: BootstrapServers = None,
     model_store: Annotated[
         str | None, typer.Option(help="Serve a model of this store, not a small made-up one.", show_default=False)

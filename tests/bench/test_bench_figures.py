@@ -1,11 +1,13 @@
 """The arithmetic of the benchmark: spreads, ratios within rounds, percentiles, matching of lists to events."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from stream.bench.figures import Delays, Run, Spread, Variant, percentile, ratio, spread
-from stream.bench.latency import Position, waits
+from stream.bench.kernel import KernelTimes
+from stream.bench.latency import Position, events_needed, phases_at, waits
 from stream.bench.report import Conditions, Results, as_json, as_markdown
 from stream.bench.traffic import make_events
 
@@ -73,6 +75,27 @@ def test_an_event_is_answered_by_the_first_list_that_includes_it() -> None:
 
 def test_an_event_that_no_list_includes_is_unanswered() -> None:
     assert waits([(Position("a", 0, 3), 1.0)], [(Position("a", 0, 2), 2.0)]) == [None]
+
+
+def test_rates_are_fixed_ones_and_shares_of_what_the_worker_can_do() -> None:
+    assert [*phases_at(20_040.0)] == [1, 100, 1000, 5000, 10_000, 15_000]
+    assert events_needed({1: 10.0, 100: 5.0}) - events_needed({}) == 510
+    runs, delays = [run(Variant.FEWSTEP, 0, 0.05)], [Delays(Variant.FEWSTEP, 0, 5000, 10, 0, 4.0, 9.0)]
+    assert "| (c) fewstep worker | 5,000 = 25% of (c) | 4.0 |" in as_markdown(Results(CONDITIONS, runs, delays))
+
+
+def test_the_stages_of_the_worker_are_shown_per_event() -> None:
+    one = replace(run(Variant.FEWSTEP, 0, 1.0), stages={"decode": 0.002, "produce": 0.003})
+    text = as_markdown(Results(CONDITIONS, [one], []))
+    assert "| decode and validate | 2.00 |" in text
+    assert as_json(Results(CONDITIONS, [one], []))["stages_us_per_event"]["produce"]["median"] == pytest.approx(3.0)
+
+
+def test_a_kernel_is_compared_turn_by_turn() -> None:
+    times = KernelTimes(20_000, 256, adapt_ms=[4.0, 30.0], product_ms=[2.0, 10.0])
+    assert "| 20,000 | 256 | 17.00 (4.00 to 30.00) | 6.00 (2.00 to 10.00) | 2.50 (2.00 to 3.00) |" in as_markdown(
+        Results(CONDITIONS, [run(Variant.FLOOR, 0, 1.0)], [], [times])
+    )
 
 
 def test_the_json_has_each_run_and_the_ratios_of_its_rounds() -> None:
