@@ -150,10 +150,10 @@ def _stage_rows(runs: Sequence[Run]) -> list[list[str]]:
 
 
 def _kernel_rows(kernels: Sequence[KernelTimes]) -> list[list[str]]:
-    rows = [["items", "users", "adapt, ms", "product, ms", "ratio"]]
+    rows = [["", "adapt, ms", "product, ms", "ratio"]]
     for times in kernels:
-        cells = [_show(spread(one), ".2f") for one in (times.adapt_ms, times.product_ms, times.ratios())]
-        rows.append([f"{times.n_items:,}", str(times.batch), *cells])
+        cells = [_show(spread(one), ".1f") for one in (times.adapt_ms, times.product_ms, times.ratios())]
+        rows.append([f"{times.batch} users, {times.n_items:,} items", *cells])
     return rows
 
 

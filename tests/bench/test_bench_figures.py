@@ -93,7 +93,7 @@ def test_the_stages_of_the_worker_are_shown_per_event() -> None:
 
 def test_a_kernel_is_compared_turn_by_turn() -> None:
     times = KernelTimes(20_000, 256, adapt_ms=[4.0, 30.0], product_ms=[2.0, 10.0])
-    assert "| 20,000 | 256 | 17.00 (4.00 to 30.00) | 6.00 (2.00 to 10.00) | 2.50 (2.00 to 3.00) |" in as_markdown(
+    assert "| 256 users, 20,000 items | 17.0 (4.0 to 30.0) | 6.0 (2.0 to 10.0) | 2.5 (2.0 to 3.0) |" in as_markdown(
         Results(CONDITIONS, [run(Variant.FLOOR, 0, 1.0)], [], [times])
     )
 
