@@ -24,6 +24,7 @@ def bench(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Its name, with --model-store.", show_default=False)] = None,
     report: Annotated[Path | None, typer.Option(help="Write the tables to this Markdown file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the rates into this SVG file.")] = None,
     json_output: Json = False,
 ) -> None:
     """Measure the worker beside plain Faust programs and aiokafka alone: rate, CPU, memory, latency."""
@@ -32,6 +33,7 @@ def bench(
 
     from rich.console import Console
 
+    from stream.bench.plot import as_svg
     from stream.bench.report import as_json, as_markdown, as_screen
     from stream.bench.scenario import run_bench
 
@@ -49,6 +51,10 @@ def bench(
     )  # fmt: skip
     if report is not None:
         report.write_text(as_markdown(results), encoding="utf-8")
+    if plot is not None:
+        plot.write_text(
+            as_svg(results.runs, "Events a second, logarithmic: median, least to greatest"), encoding="utf-8"
+        )
     if json_output:
         typer.echo(json.dumps(as_json(results)))
     else:

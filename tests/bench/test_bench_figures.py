@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 
 from stream.bench.figures import Delays, Run, Spread, Variant, percentile, ratio, spread
 from stream.bench.kernel import KernelTimes
 from stream.bench.latency import Position, events_needed, phases_at, waits
+from stream.bench.plot import as_svg
 from stream.bench.report import Conditions, Results, as_json, as_markdown
 from stream.bench.traffic import make_events
 
@@ -115,6 +117,15 @@ def test_the_markdown_shows_median_and_spread() -> None:
     text = as_markdown(Results(CONDITIONS, runs, []))
     assert "| (c) fewstep worker | 1,000 (500 to 2,000) | 100.0 (50.0 to 200.0) | 100 | 0.50 | 800 |" in text
     assert "divided by" not in text  # there is nothing to divide by
+
+
+def test_the_plot_has_a_bar_for_each_program_that_ran() -> None:
+    runs = [run(Variant.PLAIN, 0, 10.0), run(Variant.FEWSTEP, 0, 0.1), run(Variant.FEWSTEP, 1, 0.2)]
+    drawn = ElementTree.fromstring(as_svg(runs, "a < b"))
+    names = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert "a < b" in names and "7,500 events/s" in names
+    widths = [float(bar.get("width", "0").rstrip("%")) for bar in drawn.iter("{http://www.w3.org/2000/svg}rect")][1:]
+    assert len(widths) == 2 and widths[0] < widths[1]
 
 
 def test_a_busy_machine_is_told() -> None:
