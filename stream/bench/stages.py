@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from importlib import import_module
 from pathlib import Path
+from runpy import run_module
 from time import clock_gettime, pthread_getcpuclockid, thread_time
 from typing import Any
 
@@ -101,13 +102,11 @@ def _fetching_seconds() -> float:
 
 def main() -> None:
     """Run the command line after FIGURES and leave the seconds there when it ends."""
-    from stream.__main__ import main as fewstep
-
     figures = Path(sys.argv.pop(1))
     stages = Stages()
     install(stages)
     try:
-        fewstep()
+        run_module("stream", run_name="__main__")  # as `python -m stream` does
     finally:
         figures.write_text(json.dumps(stages.seconds))
 
