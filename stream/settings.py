@@ -77,7 +77,7 @@ class WorkerSettings(_Section):
     delivery: Annotated[
         DeliveryKind, Field(description="exactly_once: lists, rows and offsets of a batch in one Kafka transaction")
     ] = "at_least_once"
-    poll_records: Annotated[int, Field(ge=1, description="Most records of one step")] = 2000
+    poll_records: Annotated[int, Field(ge=1, description="Most records of one step")] = 8000
     commit_interval_s: Annotated[float, Field(gt=0)] = 0.5
     stall_timeout_s: Annotated[
         float, Field(gt=0, description="No progress with records waiting for this long ends the process")

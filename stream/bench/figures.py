@@ -1,7 +1,7 @@
 """The figures: one run's, their spread over the rounds, and ratios that are taken within a round."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import ceil
 from statistics import median
@@ -46,6 +46,8 @@ class Run:
     lists: int
     list_bytes: float
     """Mean size of a list's value; 0 without lists."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """CPU seconds by stage, of the worker only; they add up to `cpu_s`."""
 
     @property
     def events_per_s(self) -> float:

@@ -31,9 +31,11 @@ SETTLE_S = 2.0
 """After the first lists, so that what a start leaves behind is not measured."""
 ANSWERED_WITHIN_S = 10.0
 """What is not answered so long after the last event of a phase counts as unanswered."""
-EVENTS_NEEDED = round(READY_WITHIN_S / WARM_UP_EVERY_S) * WARM_UP_EVENTS + sum(
-    round(rate * seconds) for rate, seconds in PHASES.items()
-)
+SHARES = (0.25, 0.5, 0.75)
+SHARE_S = 4.0
+"""Shares of the worker's throughput at which it is timed too, and for how many seconds."""
+_YIELD_EVERY = 50
+"""Events sent in one go, at most, when they are overdue."""
 
 
 class Position(NamedTuple):
@@ -72,12 +74,25 @@ class OpenLoop:
         due, sent = [], []
         for number, event in enumerate(events):
             due.append(start + number / rate)
-            await asyncio.sleep(max(0.0, due[-1] - monotonic()))
+            early_s = due[-1] - monotonic()
+            if early_s > 0 or number % _YIELD_EVERY == 0:
+                await asyncio.sleep(max(0.0, early_s))
             sent.append(await self.send(event))
         return [
             (Position(event.user_id, at.partition, at.offset), when)
             for event, at, when in zip(events, await asyncio.gather(*sent), due, strict=True)
         ]
+
+
+def phases_at(capacity: float) -> dict[int, float]:
+    """Events a second and seconds: PHASES, then SHARES of this many events a second, to hundreds."""
+    return {**PHASES, **{max(100, 100 * round(capacity * share / 100)): SHARE_S for share in SHARES}}
+
+
+def events_needed(phases: Mapping[int, float]) -> int:
+    """Events that warming up and all phases take at most."""
+    warm_up = round(READY_WITHIN_S / WARM_UP_EVERY_S) * WARM_UP_EVENTS
+    return warm_up + sum(round(rate * seconds) for rate, seconds in phases.items())
 
 
 def waits(sent: Iterable[tuple[Position, float]], arrivals: Iterable[tuple[Position, float]]) -> list[float | None]:
@@ -92,18 +107,18 @@ def waits(sent: Iterable[tuple[Position, float]], arrivals: Iterable[tuple[Posit
 
 
 async def measure_latency(
-    child: Child, kafka: KafkaSettings, events: Sequence[FileEvent], *, number: int
+    child: Child, kafka: KafkaSettings, events: Sequence[FileEvent], *, phases: Mapping[int, float], number: int
 ) -> list[Delays]:
     """Drive a program that has just been started, on fresh topics, through all phases of round `number`.
 
-    `events` are used one after another, at most EVENTS_NEEDED of them. An event without an answer counts with the
+    `events` are used one after another, at most `events_needed` of them. An event without an answer counts with the
     time that was waited for one. Raises FewstepError if the program never answers.
     """
     left = iter(events)
     found = []
     async with _open_loop(child, kafka) as loop:
         await _warm_up(loop, child, left)
-        for rate, seconds in PHASES.items():
+        for rate, seconds in phases.items():
             sent = await loop.phase(list(islice(left, round(rate * seconds))), rate=rate)
             await _until_answered(loop, sent)
             child.check()

@@ -8,6 +8,8 @@ from rich.console import Group
 from rich.table import Table
 
 from stream.bench.figures import COMPARED, DESCRIBED, Delays, Run, Spread, Variant, ratio, spread
+from stream.bench.kernel import BEST, KernelTimes
+from stream.bench.latency import PHASES
 
 RUN_MEASURES: dict[str, tuple[str, str, Callable[[Run], float]]] = {
     "events_per_s": ("events/s", ",.0f", lambda run: run.events_per_s),
@@ -21,6 +23,16 @@ DELAY_MEASURES: dict[str, tuple[str, str, Callable[[Delays], float]]] = {
     "p50_ms": ("p50 ms", ",.1f", lambda delays: delays.p50_ms),
     "p99_ms": ("p99 ms", ",.1f", lambda delays: delays.p99_ms),
 }
+STAGES = {
+    "consume": "consume: the thread that fetches",
+    "decode": "decode and validate",
+    "state": "state: read, deduplicate, fold, write as rows",
+    "adapt": "adapt: encode users, inner steps",
+    "rank": "rank: score, hide, top n, explain",
+    "render": "render the lists",
+    "produce": "produce: all else, sending and storing above all",
+}
+"""Stages of the worker, in the order of a poll's way."""
 CLOCK = (
     "Clock: from the first event in hand to the last list handed to the producer, on the program's own wall clock; "
     "CPU: user and system time of its process within these seconds; peak: its largest resident memory so far."
@@ -50,6 +62,7 @@ class Results:
     conditions: Conditions
     runs: Sequence[Run]
     delays: Sequence[Delays]
+    kernels: Sequence[KernelTimes] = ()
 
 
 def as_json(results: Results) -> dict[str, Any]:
@@ -67,11 +80,13 @@ def as_json(results: Results) -> dict[str, Any]:
             over: {"events_per_s": rates._asdict(), "cpu_us_per_event": cpu._asdict() if cpu else None}
             for over, rates, cpu in _ratios(results.runs)
         },
+        "stages_us_per_event": {stage: cost._asdict() for stage, cost in _stages(results.runs).items()},
         "latency": [
             {"variant": variant, "rate": rate, "unanswered": sum(one.unanswered for one in own)}
             | {name: spread(map(get, own))._asdict() for name, (_, _, get) in DELAY_MEASURES.items()}
             for variant, rate, own in _by_rate(results.delays)
         ],
+        "kernels": [asdict(times) | {"ratio": spread(times.ratios())._asdict()} for times in results.kernels],
         "latency_ratios": [
             {"rate": rate} | {name: one._asdict() for name, one in both.items()}
             for rate, both in _delay_ratios(results.delays)
@@ -104,8 +119,13 @@ def _tables(results: Results) -> list[tuple[str, list[list[str]]]]:
     tables = [("Throughput, median (least to greatest) over the rounds", _run_rows(results.runs))]
     if rows := _ratio_rows(results.runs):
         tables.append(("(c) divided by the others, within each round", rows))
+    if rows := _stage_rows(results.runs):
+        tables.append(("CPU us per event of the worker by stage", rows))
+    if results.kernels:
+        title = f"Adapt and pick the best {BEST}, beside one matrix product and a partial sort; one core"
+        tables.append((title, _kernel_rows(results.kernels)))
     if results.delays:
-        tables.append(("Open-loop latency, event due to list readable", _delay_rows(results.delays)))
+        tables.append(("Open-loop latency, event due to list readable", _delay_rows(results.delays, results.runs)))
     return tables
 
 
@@ -124,15 +144,40 @@ def _ratio_rows(runs: Sequence[Run]) -> list[list[str]]:
     return rows if len(rows) > 1 else []
 
 
-def _delay_rows(delays: Sequence[Delays]) -> list[list[str]]:
+def _stage_rows(runs: Sequence[Run]) -> list[list[str]]:
+    rows = [[STAGES[stage], _show(cost, ".2f")] for stage, cost in _stages(runs).items()]
+    return [["", "CPU us/event"], *rows] if rows else []
+
+
+def _kernel_rows(kernels: Sequence[KernelTimes]) -> list[list[str]]:
+    rows = [["", "adapt, ms", "product, ms", "ratio"]]
+    for times in kernels:
+        cells = [_show(spread(one), ".1f") for one in (times.adapt_ms, times.product_ms, times.ratios())]
+        rows.append([f"{times.batch} users, {times.n_items:,} items", *cells])
+    return rows
+
+
+def _delay_rows(delays: Sequence[Delays], runs: Sequence[Run]) -> list[list[str]]:
     rows = [["", "events/s", *(column for column, _, _ in DELAY_MEASURES.values()), "unanswered"]]
     for variant, rate, own in _by_rate(delays):
         cells = [_show(spread(map(get, own)), form) for _, form, get in DELAY_MEASURES.values()]
         unanswered = f"{sum(one.unanswered for one in own):,} of {sum(one.events for one in own):,}"
-        rows.append([DESCRIBED[variant], f"{rate:,}", *cells, unanswered])
+        rows.append([DESCRIBED[variant], f"{rate:,}{_share(rate, runs)}", *cells, unanswered])
     for rate, both in _delay_ratios(delays):
         rows.append(["(c) / (a)", f"{rate:,}", *(_show(one, ".2f") for one in both.values()), ""])
     return rows
+
+
+def _stages(runs: Sequence[Run]) -> dict[str, Spread]:
+    """Microseconds of CPU per event by stage, over the runs that tell it."""
+    told = [run for run in runs if run.stages]
+    return {stage: spread(run.stages.get(stage, 0.0) / run.events * 1e6 for run in told) for stage in STAGES if told}
+
+
+def _share(rate: int, runs: Sequence[Run]) -> str:
+    """Which share of the worker's throughput a rate was chosen as."""
+    own = [run.events_per_s for run in runs if run.variant is Variant.FEWSTEP]
+    return f" = {rate / spread(own).median:.0%} of (c)" if own and rate not in PHASES else ""
 
 
 def _by_variant(runs: Sequence[Run]) -> list[tuple[Variant, list[Run]]]:

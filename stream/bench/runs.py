@@ -24,7 +24,7 @@ from stream.bench.figures import Run, Variant
 from stream.bench.lane import Lane
 from stream.bench.outputs import Written, ends, read_written
 from stream.bench.process_clock import CpuSamples, peak_mib
-from stream.children import end, fewstep, last_words, launch
+from stream.children import end, last_words, launch
 from stream.clients.connect import open_admin
 from stream.clients.provision import create_topics
 from stream.settings import Settings
@@ -115,15 +115,17 @@ def measure(course: Course, variant: Variant, *, number: int) -> Run:
     else:
         found = read_written(kafka, lists, since=since)
         events = sum(found.applied.values()) if variant is Variant.FEWSTEP else found.lists
+    cpu_s = samples.between(found.began, found.ended)
     return Run(
         variant=variant,
         round=number,
         events=events,
         seconds=max(found.ended - found.began, 1e-6),
-        cpu_s=samples.between(found.began, found.ended),
+        cpu_s=cpu_s,
         peak_mib=peak,
         lists=found.lists,
         list_bytes=found.value_bytes / found.lists if found.lists else 0.0,
+        stages=_read_stages(child, cpu_s) if variant is Variant.FEWSTEP else {},
     )
 
 
@@ -136,16 +138,21 @@ def _read_stopwatch(child: Child) -> tuple[Written, int]:
     return Written(watch["began"], watch["ended"], 0, 0, {}), watch["events"]
 
 
+def _read_stages(child: Child, cpu_s: float) -> dict[str, float]:
+    """CPU seconds of the worker by stage; `produce` is what is left of all."""
+    stages: dict[str, float] = json.loads(Path(child.lane.figures).read_text())
+    return stages | {"produce": max(0.0, cpu_s - sum(stages.values()))}
+
+
 def _command(variant: Variant, lane: Lane, settings: Settings) -> list[str]:
     if variant is not Variant.FEWSTEP:
         return [sys.executable, "-m", "stream.bench.variants", variant.value, lane.to_json()]
-    return fewstep(
-        [
-            "worker", "--bootstrap-servers", lane.bootstrap_servers, "--topic-prefix", settings.kafka.topic_prefix,
-            "--app-id", lane.app_id, "--model-store", settings.model.store, "--model", settings.model.name,
-            "--data-dir", lane.data_dir,
-        ]
-    )  # fmt: skip
+    return [
+        sys.executable, "-m", "stream.bench.stages", lane.figures, "worker",
+        "--bootstrap-servers", lane.bootstrap_servers, "--topic-prefix", settings.kafka.topic_prefix,
+        "--app-id", lane.app_id, "--model-store", settings.model.store, "--model", settings.model.name,
+        "--data-dir", lane.data_dir,
+    ]  # fmt: skip
 
 
 def _wait_until_committed(course: Course, child: Child, wanted: int) -> None:

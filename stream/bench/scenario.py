@@ -3,17 +3,19 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from time import time
 from uuid import uuid4
 
 from schemas import Role
 from schemas.errors import ConfigurationError
 from stream.bench.figures import DESCRIBED, Delays, Run, Variant
-from stream.bench.latency import EVENTS_NEEDED, measure_latency
+from stream.bench.kernel import KernelTimes, run_kernel
+from stream.bench.latency import PHASES, events_needed, measure_latency, phases_at
 from stream.bench.model import NAME, make_bundle
 from stream.bench.process_clock import require_linux
 from stream.bench.report import Conditions, Results
@@ -29,6 +31,8 @@ PARTITIONS = 4
 SEED = 0
 TIMED = (Variant.PLAIN, Variant.FEWSTEP)
 """Whose latency is measured."""
+LARGE_CATALOG = 20_000
+"""Items for which the kernel is measured too."""
 
 
 def run_bench(
@@ -66,14 +70,19 @@ def run_bench(
             show(f"filling the topic with {events:,} events of {users:,} users")
             asyncio.run(fill(settings.kafka, course.topic(Role.INTERACTIONS), load, partitions=PARTITIONS))
             runs = list(_throughput(course, chosen, rounds=rounds, show=show))
-            more = _load(course, served, count=EVENTS_NEEDED, users=users) if latency else []
-            delays = list(_latencies(course, served, chosen, more, rounds=rounds, show=show)) if latency else []
+            kernels = list(_kernels(settings, served, home, show=show)) if Variant.FEWSTEP in chosen else []
+            delays = []
+            if latency:
+                own = [run.events_per_s for run in runs if run.variant is Variant.FEWSTEP]
+                phases = phases_at(median(own)) if own else PHASES
+                more = _load(course, served, count=events_needed(phases), users=users)
+                delays = list(_latencies(course, served, chosen, more, phases=phases, rounds=rounds, show=show))
     manifest = served.manifest
     conditions = Conditions(
         broker=name, events=events, users=users, partitions=PARTITIONS, model=f"{manifest.model} {manifest.version}",
         n_items=manifest.n_items, d=manifest.d, cpus=os.cpu_count() or 1, load_before=load_before,
     )  # fmt: skip
-    return Results(conditions, runs, delays)
+    return Results(conditions, runs, delays, kernels)
 
 
 def _runnable(variants: Sequence[Variant], show: Callable[[str], None]) -> list[Variant]:
@@ -134,12 +143,19 @@ def _throughput(
             yield run
 
 
+def _kernels(settings: Settings, served: Served, home: Path, *, show: Callable[[str], None]) -> Iterator[KernelTimes]:
+    for n_items in (served.manifest.n_items, LARGE_CATALOG):
+        show(f"adapting and ranking alone, {n_items:,} items")
+        yield run_kernel(settings.model.store, settings.model.name, n_items=n_items, home=home)
+
+
 def _latencies(
     course: Course,
     served: Served,
     variants: Sequence[Variant],
     events: Sequence[FileEvent],
     *,
+    phases: Mapping[int, float],
     rounds: int,
     show: Callable[[str], None],
 ) -> Iterator[Delays]:
@@ -153,7 +169,8 @@ def _latencies(
             )  # fmt: skip
             alone = _course(fresh, served, course.home, events=0)
             with running(alone, variant) as child:
-                found = asyncio.run(measure_latency(child, fresh.kafka, events, number=number))
+                wanted = phases if variant is Variant.FEWSTEP else PHASES
+                found = asyncio.run(measure_latency(child, fresh.kafka, events, phases=wanted, number=number))
             for one in found:
                 show(
                     f"round {number + 1}, {DESCRIBED[variant]} at {one.rate:,} events/s: "

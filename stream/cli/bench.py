@@ -17,13 +17,14 @@ def bench(
     only: Annotated[
         list[Variant] | None, typer.Option(help="Only this program; may be repeated.", show_default=False)
     ] = None,
-    latency: Annotated[bool, typer.Option(help="Also measure open-loop latency, a minute a round.")] = True,
+    latency: Annotated[bool, typer.Option(help="Also measure open-loop latency, over a minute a round.")] = True,
     bootstrap_servers: BootstrapServers = None,
     model_store: Annotated[
         str | None, typer.Option(help="Serve a model of this store, not a small made-up one.", show_default=False)
     ] = None,
     model: Annotated[str | None, typer.Option(help="Its name, with --model-store.", show_default=False)] = None,
     report: Annotated[Path | None, typer.Option(help="Write the tables to this Markdown file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the rates into this SVG file.")] = None,
     json_output: Json = False,
 ) -> None:
     """Measure the worker beside plain Faust programs and aiokafka alone: rate, CPU, memory, latency."""
@@ -32,6 +33,7 @@ def bench(
 
     from rich.console import Console
 
+    from stream.bench.plot import as_svg
     from stream.bench.report import as_json, as_markdown, as_screen
     from stream.bench.scenario import run_bench
 
@@ -49,6 +51,10 @@ def bench(
     )  # fmt: skip
     if report is not None:
         report.write_text(as_markdown(results), encoding="utf-8")
+    if plot is not None:
+        plot.write_text(
+            as_svg(results.runs, "Events a second, logarithmic: median, least to greatest"), encoding="utf-8"
+        )
     if json_output:
         typer.echo(json.dumps(as_json(results)))
     else:

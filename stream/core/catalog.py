@@ -13,13 +13,13 @@ from stream.core.state import ITEM_HASH_BYTES, item_hash
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Items in row order; `json_ids` are their ids as JSON texts.
+    """Items in row order; `openings` (n_items + 1,) are how their JSON objects begin, as bytes; row -1 has none.
 
     `sorted_hashes` (n_items,) with `hashed_rows` (n_items,) finds the rows of an item hash.
     """
 
     item_ids: list[str]
-    json_ids: list[str]
+    openings: NDArray[np.object_]
     rows: dict[bytes, int]
     vectors: NDArray[np.float32]
     withdrawn: NDArray[np.int64]
@@ -45,7 +45,7 @@ def index_items(items: Sequence[Item], vectors: NDArray[np.float32]) -> Catalog:
     order = np.argsort(hashes, kind="stable")
     return Catalog(
         item_ids=[item.item_id for item in items],
-        json_ids=[orjson.dumps(item.item_id).decode() for item in items],
+        openings=np.array([b'{"item_id":%b,' % orjson.dumps(item.item_id) for item in items] + [b""], dtype=object),
         rows={item_id: row for row, item_id in enumerate(ids)},
         vectors=vectors,
         withdrawn=np.array([row for row, item in enumerate(items) if not item.available], dtype=np.int64),

@@ -9,6 +9,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+BYTES = [bytes((number,)) for number in range(256)]
+"""Each byte by its number."""
 END = b"\xff"
 """Ends every entry of a column of texts."""
 ESCAPE = 255
@@ -54,7 +56,7 @@ def plain_actions() -> Iterator[tuple[int, str, float | None]]:
 def varint(number: int) -> bytes:
     """A non-negative integer, 7 bits a byte, least first; the last byte is below 128."""
     if number < 128:
-        return _ONE_BYTE[number]
+        return BYTES[number]
     taken = bytearray()
     while number > 127:
         taken.append(number & 127 | 128)
@@ -106,6 +108,3 @@ def times(gaps: bytes, last_ms: int) -> list[int]:
 def gaps_between(moments: Sequence[int]) -> bytes:
     """The reverse of `times`, for ascending moments."""
     return b"".join(varint(later - earlier) for earlier, later in pairwise(moments))
-
-
-_ONE_BYTE = [bytes([number]) for number in range(128)]

@@ -18,11 +18,9 @@ from schemas import (
     epoch_ms,
 )
 from stream.core.cloudevents import Envelope, MalformedError, open_envelope
+from stream.core.events import LATEST_MS, LONGEST_ID, Event, plain_event
 from stream.core.records import Record
 from stream.settings import LimitSettings
-
-LONGEST_ID = 256
-_LATEST_MS = 2**53
 
 
 class Refusal(StrEnum):
@@ -46,17 +44,6 @@ class Refusal(StrEnum):
     """Not in `limits.event_types`."""
     FUTURE = "future"
     """Event time ahead of the record's by more than `limits.future_skew_s`."""
-
-
-class Event(NamedTuple):
-    """An interaction. `key` is the user id as UTF-8, as in all of these; `timestamp_ms` is event time."""
-
-    key: bytes
-    item_id: str
-    event_type: str
-    value: float | None
-    timestamp_ms: int
-    event_id: str | None
 
 
 class Request(NamedTuple):
@@ -93,16 +80,19 @@ Decoded = Event | Request | Profile | Forget | Rejection
 
 def decode(record: Record, limits: LimitSettings) -> Decoded:
     """Read one record of an input role; a key that contradicts the value's `user_id` gives way to it."""
-    for part, data in (("value", record.value), ("key", record.key)):
-        if data is not None and len(data) > limits.event_bytes:
-            return Rejection(
-                Refusal.TOO_LARGE, f"{part}: {len(data)} bytes, limits.event_bytes is {limits.event_bytes}"
-            )
-    if record.value is None:
+    role, _, _, _, timestamp_ms, key, value, headers = record
+    most = limits.event_bytes
+    if (value is not None and len(value) > most) or (key is not None and len(key) > most):
+        return _too_large(record, most)
+    if value is None:
         return _decode_null(record)
+    if role is Role.INTERACTIONS and not headers:
+        event = plain_event(value, key, timestamp_ms, limits)
+        if event is not None:
+            return event
     try:
-        envelope = open_envelope(record.headers, record.value) if record.headers else Envelope(record.value)
-        return _DECODERS[record.role](record, envelope, limits)
+        envelope = open_envelope(headers, value) if headers else Envelope(value)
+        return _DECODERS[role](record, envelope, limits)
     except ValidationError as error:
         return _rejection_of(error, envelope.data)
     except MalformedError as error:
@@ -115,6 +105,15 @@ class _RejectedError(Exception):
     def __init__(self, reason: Refusal, detail: str) -> None:
         super().__init__(detail)
         self.rejection = Rejection(reason, detail)
+
+
+def _too_large(record: Record, most: int) -> Rejection:
+    part, size = next(
+        (part, len(data))
+        for part, data in (("value", record.value), ("key", record.key))
+        if data is not None and len(data) > most
+    )
+    return Rejection(Refusal.TOO_LARGE, f"{part}: {size} bytes, limits.event_bytes is {most}")
 
 
 def _decode_null(record: Record) -> Decoded:
@@ -189,7 +188,7 @@ def _moment(given: int | None, envelope: Envelope, record: Record, limits: Limit
         except ValueError as error:
             raise _RejectedError(Refusal.INVALID, f"time of the CloudEvent: {error}") from None
     if moment is None:
-        if not 0 <= record.timestamp_ms < _LATEST_MS:
+        if not 0 <= record.timestamp_ms < LATEST_MS:
             raise _RejectedError(Refusal.INVALID, "timestamp: missing, and the record has none that can be read")
         return record.timestamp_ms
     # A record without a timestamp (-1, message format 0) gives nothing to compare with.

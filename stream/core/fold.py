@@ -8,12 +8,13 @@ from typing import NamedTuple
 import orjson
 
 from schemas import Filters
-from stream.core.codec import decode_row
-from stream.core.decode import Event, Forget, Profile, Rejection, Request, decode
+from stream.core.codec import decode_row, encode
+from stream.core.decode import Decoded, Forget, Profile, Rejection, Request, decode
+from stream.core.events import Event
 from stream.core.letters import dead_letter
 from stream.core.records import Message, ReadRow, Record
 from stream.core.state import EMPTY, Change, UserState, apply_event, apply_profile, offset_of, shrink
-from stream.settings import Settings, StateSettings
+from stream.settings import LimitSettings, Settings
 
 UserKey = tuple[int, bytes]
 """A user where its events arrive: partition and user id as UTF-8."""
@@ -41,11 +42,14 @@ class Wanted(NamedTuple):
 
 @dataclass(slots=True)
 class Folded:
-    """A poll after folding. `touched` has the origin of every user whose row and list are due; None: forgotten."""
+    """A poll after folding. `touched` has the newest record of every user whose row and list are due.
+
+    A state of None: forgotten, or nothing known yet.
+    """
 
     states: dict[UserKey, UserState | None] = field(default_factory=dict)
-    touched: dict[UserKey, Origin] = field(default_factory=dict)
-    requests: list[tuple[UserKey, Request, Origin]] = field(default_factory=list)
+    touched: dict[UserKey, Record] = field(default_factory=dict)
+    requests: list[tuple[UserKey, Request, Record]] = field(default_factory=list)
     dead_letters: list[Message] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -56,31 +60,44 @@ def fold(records: Sequence[Record], read_row: ReadRow, *, settings: Settings, kn
     `known_items` are the UTF-8 ids of the catalog; they only serve the count of events on other items.
     """
     folded = Folded()
-    for record in records:
-        decoded = decode(record, settings.limits)
+    states, touched = folded.states, folded.touched
+    changes, unknown, mismatches = [], 0, 0
+    for record, decoded in zip(records, decode_all(records, settings.limits), strict=True):
         if isinstance(decoded, Rejection):
             folded.dead_letters.append(dead_letter(record, decoded))
-            folded.counts["dead_letters"] += 1
             continue
-        if record.key and record.key != decoded.key:
-            folded.counts["key_mismatches"] += 1
-        user = record.partition, decoded.key
-        if user not in folded.states:
-            row = read_row(*user)
-            folded.states[user] = None if row is None else shrink(decode_row(row, decoded.key), settings.state)
-        if isinstance(decoded, Request):
-            folded.counts["requests"] += 1
-            folded.requests.append((user, decoded, _origin(record, EMPTY)))
-            continue
-        state: UserState | None
+        _, _, partition, offset, _, key, _, _ = record
+        owner = decoded.key
+        if key and key != owner:
+            mismatches += 1
+        user = partition, owner
+        if user not in states:
+            row = read_row(partition, owner)
+            states[user] = None if row is None else shrink(decode_row(row, owner), settings.state)
         if isinstance(decoded, Event):
-            state = _apply_event(folded, user, decoded, offset=record.offset, config=settings.state)
-            folded.counts["unknown_items"] += decoded.item_id.encode() not in known_items
+            states[user], change = apply_event(states[user] or EMPTY, decoded, offset, settings.state)
+            changes.append(change)
+            unknown += decoded.item_id.encode() not in known_items
+        elif isinstance(decoded, Request):
+            folded.requests.append((user, decoded, record))
+            continue
         else:
-            state = _apply_other(folded, user, decoded, offset=record.offset)
-        folded.states[user] = state
-        folded.touched[user] = _origin(record, state or EMPTY)
+            states[user] = _apply_other(folded, user, decoded, offset=offset)
+        touched[user] = record
+    folded.counts.update(
+        events=len(changes),
+        unknown_items=unknown,
+        key_mismatches=mismatches,
+        requests=len(folded.requests),
+        dead_letters=len(folded.dead_letters),
+    )
+    folded.counts.update(change for change in changes if change is not Change.APPLIED)
     return folded
+
+
+def decode_all(records: Sequence[Record], limits: LimitSettings) -> list[Decoded]:
+    """What each record asks for, in order."""
+    return [decode(record, limits) for record in records]
 
 
 def wanted_lists(folded: Folded, settings: Settings) -> list[Wanted]:
@@ -90,25 +107,27 @@ def wanted_lists(folded: Folded, settings: Settings) -> list[Wanted]:
     given the time of its record.
     """
     wanted = []
-    for user, origin in folded.touched.items():
+    length = settings.lists.length
+    for user, record in folded.touched.items():
         state = folded.states[user]
         if state is not None:
-            now_ms = state.last_ms if state.codes else origin.timestamp_ms
-            wanted.append(Wanted(user, state, settings.lists.length, None, now_ms, origin))
-    for user, request, origin in folded.requests:
+            now_ms = state.last_ms if state.codes else record.timestamp_ms
+            wanted.append(Wanted(user, state, length, None, now_ms, _origin(record, state)))
+    for user, request, record in folded.requests:
         state = folded.states[user] or EMPTY
         now_ms = max(state.last_ms, request.timestamp_ms)
-        n = request.n or settings.lists.length
-        wanted.append(Wanted(user, state, n, request.filters, now_ms, origin))
+        n = request.n or length
+        wanted.append(Wanted(user, state, n, request.filters, now_ms, _origin(record, EMPTY)))
     return wanted
 
 
-def _apply_event(folded: Folded, user: UserKey, event: Event, *, offset: int, config: StateSettings) -> UserState:
-    state, change = apply_event(folded.states[user] or EMPTY, event, offset, config)
-    folded.counts["events"] += 1
-    if change is not Change.APPLIED:
-        folded.counts[change] += 1
-    return state
+def encode_rows(folded: Folded) -> list[Message]:
+    """The row of each touched user, a null value for one who is forgotten."""
+    return [
+        Message(*user, None if state is None else encode(state))
+        for user in folded.touched
+        for state in (folded.states[user],)
+    ]
 
 
 def _apply_other(folded: Folded, user: UserKey, decoded: Profile | Forget, *, offset: int) -> UserState | None:

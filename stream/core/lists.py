@@ -1,6 +1,8 @@
 """Makes recommendation lists for states: adapts, scores, hides, ranks and explains, a chunk of users at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -17,8 +19,8 @@ from stream.core.state import ITEM_HASH_BYTES
 
 MOST_BYTES = 900_000
 """Of one list: below what brokers take by default, with room for key and headers."""
-MOST_USERS = 512
-"""Users of one graph run."""
+MOST_USERS = 256
+"""Users of one graph run: what it works on should stay in the cache of a core."""
 _MOST_SCORES = 2**22
 """Scores of one graph run (16 MiB): with more, a run takes memory and gains no time."""
 
@@ -31,44 +33,73 @@ def make_lists(
     A list depends on its user's state, `now` and the request alone, to the last bit, and not on the other lists made:
     so lists of one length are made together, in batches of whole blocks.
     """
-    most = max(BLOCK, min(MOST_USERS, _MOST_SCORES // len(adapter.catalog)) // BLOCK * BLOCK)
-    by_length: dict[int, list[int]] = {}
-    for index, one in enumerate(wanted):
-        by_length.setdefault(one.n, []).append(index)
+    chunks = _chunks(wanted, len(adapter.catalog))
     lists = [b""] * len(wanted)
     non_finite = 0
-    for n, indexes in by_length.items():
-        for start in range(0, len(indexes), most):
-            chunk = indexes[start : start + most]
-            made, broken = _make_chunk(
-                [wanted[index] for index in chunk],
-                adapter,
-                encoding=encoding,
-                n=min(n, len(adapter.catalog)),
-                reasons=reasons,
-                generated_at=generated_at,
-            )
-            non_finite += broken
-            for index, one_list in zip(chunk, made, strict=True):
-                lists[index] = one_list
+    groups = [[wanted[index] for index in indexes] for indexes in chunks]
+    computing = _computed_ahead(groups, adapter, encoding)
+    for indexes, some, computed in zip(chunks, groups, computing, strict=True):
+        made = _write(some, computed, adapter, reasons=reasons, generated_at=generated_at)
+        non_finite += int(computed.broken.sum())
+        for index, one_list in zip(indexes, made, strict=True):
+            lists[index] = one_list
     return lists, non_finite
 
 
-def _make_chunk(
-    wanted: Sequence[Wanted], adapter: Adapter, *, encoding: Encoding, n: int, reasons: int, generated_at: str
-) -> tuple[list[bytes], int]:
-    batch = encode_batch(encoding, [one.state for one in wanted], [one.now_ms for one in wanted])
-    support_vectors, scores, broken = _score(adapter, batch)
-    users = len(wanted)
-    scores = scores[:users]
-    _hide(scores, wanted, support_rows=batch.support_rows[:users], catalog=adapter.catalog)
-    rows = best_rows(scores, n)
+class _Computed(NamedTuple):
+    """What the graphs gave for a batch of users; see `_score`."""
+
+    batch: Batch
+    support_vectors: Floats
+    scores: Floats
+    broken: NDArray[np.bool_]
+
+
+def _chunks(wanted: Sequence[Wanted], n_items: int) -> list[list[int]]:
+    """Indexes of lists of one length each, as many as one graph run takes."""
+    most = max(BLOCK, min(MOST_USERS, _MOST_SCORES // n_items) // BLOCK * BLOCK)
+    by_length: dict[int, list[int]] = {}
+    for index, one in enumerate(wanted):
+        by_length.setdefault(one.n, []).append(index)
+    return [indexes[at : at + most] for indexes in by_length.values() for at in range(0, len(indexes), most)]
+
+
+def _computed_ahead(chunks: Sequence[Sequence[Wanted]], adapter: Adapter, encoding: Encoding) -> Iterator[_Computed]:
+    """Run the graphs for each chunk; while one is written by the caller, the next is computed in a thread.
+
+    The graphs hold no lock of the interpreter, and writing holds it nearly always: two cores are busy then.
+    """
+
+    def compute(chunk: Sequence[Wanted]) -> _Computed:
+        batch = encode_batch(encoding, [one.state for one in chunk], [one.now_ms for one in chunk])
+        return _Computed(batch, *_score(adapter, batch))
+
+    if len(chunks) < 2:  # a thread would cost more than it gains
+        yield from map(compute, chunks)
+        return
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="graphs") as ahead:
+        following = ahead.submit(compute, chunks[0])
+        for chunk in chunks[1:]:
+            computed = following.result()
+            following = ahead.submit(compute, chunk)
+            yield computed
+        yield following.result()
+
+
+def _write(
+    wanted: Sequence[Wanted], computed: _Computed, adapter: Adapter, *, reasons: int, generated_at: str
+) -> list[bytes]:
+    """Hide, rank, explain and render the lists of one chunk."""
+    users, catalog = len(wanted), adapter.catalog
+    scores, support_rows = computed.scores[:users], computed.batch.support_rows[:users]
+    _hide(scores, wanted, support_rows=support_rows, catalog=catalog)
+    rows = best_rows(scores, min(wanted[0].n, len(catalog)))
     listed = np.maximum(rows, 0)
     reason_rows, contributions = reasons_for(
-        adapter.catalog.vectors[listed],
-        support_vectors[:users],
-        support_items=batch.support_rows[:users],
-        known=batch.known[:users] & ~broken[:users, None],
+        catalog.vectors[listed],
+        computed.support_vectors[:users],
+        support_items=support_rows,
+        known=computed.batch.known[:users] & ~computed.broken[:users, None],
         most=reasons,
     )
     lists = render(
@@ -77,11 +108,11 @@ def _make_chunk(
         scores=np.take_along_axis(scores, listed, axis=1),
         reason_rows=reason_rows,
         contributions=contributions,
-        json_ids=adapter.catalog.json_ids,
+        opened=catalog.openings,
         manifest=adapter.manifest,
         generated_at=generated_at,
     )
-    return [fitted(one) for one in lists], int(broken.sum())
+    return [fitted(one) for one in lists]
 
 
 def fitted(value: bytes, most_bytes: int = MOST_BYTES) -> bytes:

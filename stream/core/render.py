@@ -1,10 +1,12 @@
 """Writes lists as JSON: the objects of schemas.Recommendation.
 
-A poll holds thousands of lists with dozens of small objects each. Making those objects first costs twice as
-much as joining their texts, so ids are escaped once per catalog and numbers are written in bulk.
+A poll holds thousands of lists with dozens of small objects each, and a Python format per object would cost more than
+adapting the user. So a list is a row of slots: ids and marks are looked up for the whole batch at once, numbers are
+written in bulk, and one join per list does the rest.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import orjson
@@ -14,6 +16,12 @@ from schemas import SCHEMA_VERSION, Manifest
 from stream.core.fold import Wanted
 from stream.core.ranking import round_scores
 
+Texts = NDArray[np.object_]
+"""Parts of JSON texts, as bytes."""
+
+_COMMAS: Texts = np.array([b"", b","], dtype=object)
+_NEXT_ITEMS: Texts = np.array([b"", b"]},"], dtype=object)
+
 
 def render(
     wanted: Sequence[Wanted],
@@ -22,57 +30,71 @@ def render(
     scores: NDArray[np.float32],
     reason_rows: NDArray[np.int64],
     contributions: NDArray[np.float32],
-    json_ids: Sequence[str],
+    opened: Texts,
     manifest: Manifest,
     generated_at: str,
 ) -> list[bytes]:
     """One JSON text per user. `rows` and `scores` (b, n), `reason_rows` and `contributions` (b, n, reasons).
 
-    A row of -1 is no item or no reason. `json_ids` are the item ids as JSON texts, by row.
+    A row of -1 is no item or no reason, and none comes after it; reasons of no item are ignored. `opened` are the
+    catalog's `openings`.
     """
-    reasons = _groups(_reasons(reason_rows, contributions, json_ids), rows.size, reason_rows.shape[2])
-    items = _groups(_items(rows, scores, reasons, json_ids), len(wanted), rows.shape[1])
-    model = f'"model":{_json(manifest.model)},"model_version":{_json(manifest.version)}'
+    start = b'{"schema_version":%d,"user_id":' % SCHEMA_VERSION
+    model = b',"model":%b,"model_version":%b,"items":[' % (orjson.dumps(manifest.model), orjson.dumps(manifest.version))
+    end = b'},"generated_at":"%b"}' % generated_at.encode()
+    items = _items(rows, scores, reason_rows, contributions, opened).tolist()
     return [
-        (
-            f'{{"schema_version":{SCHEMA_VERSION},"user_id":{_json(one.user[1].decode())},{model},'
-            f'"items":[{listed}],"support_size":{len(one.state.codes)},"source":{{"topic":{_json(one.origin.topic)},'
-            f'"partition":{one.origin.partition},"offset":{one.origin.offset}}},"generated_at":"{generated_at}"}}'
-        ).encode()
-        for one, listed in zip(wanted, items, strict=True)
-    ]
-
-
-def _reasons(rows: NDArray[np.int64], contributions: NDArray[np.float32], json_ids: Sequence[str]) -> list[str]:
-    return [
-        f'{{"item_id":{json_ids[row]},"contribution":{contribution}}}' if row >= 0 else ""
-        for row, contribution in zip(rows.ravel().tolist(), _numbers(rows, contributions), strict=True)
+        b"".join(
+            [
+                start,
+                orjson.dumps(one.user[1].decode()),
+                model,
+                *slots,
+                b'],"support_size":%d,"source":{"topic":%b,"partition":%d,"offset":%d'
+                % (len(one.state.codes), _json(one.origin.topic), one.origin.partition, one.origin.offset),
+                end,
+            ]
+        )
+        for one, slots in zip(wanted, items, strict=True)
     ]
 
 
 def _items(
-    rows: NDArray[np.int64], scores: NDArray[np.float32], reasons: Sequence[str], json_ids: Sequence[str]
-) -> list[str]:
-    return [
-        f'{{"item_id":{json_ids[row]},"score":{score},"reasons":[{because}]}}' if row >= 0 else ""
-        for row, score, because in zip(rows.ravel().tolist(), _numbers(rows, scores), reasons, strict=True)
-    ]
+    rows: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    reason_rows: NDArray[np.int64],
+    contributions: NDArray[np.float32],
+    opened: Texts,
+) -> Texts:
+    """Slots (b, ...) that make up the items of each list when joined."""
+    users, n = rows.shape
+    most = reason_rows.shape[2]
+    there = rows >= 0
+    reason_rows = np.where(there[:, :, None], reason_rows, -1)
+    reasoned = reason_rows >= 0
+    slots = np.empty((users, n, 3 + 3 * most), dtype=object)
+    slots[:, 0, 0] = b""
+    slots[:, 1:, 0] = _NEXT_ITEMS[there[:, 1:].view(np.int8)]
+    slots[:, :, 1] = opened[rows]
+    slots[:, :, 2] = _numbers(b'"score":', scores, there, b',"reasons":[')
+    slots[:, :, 3:4] = b""
+    slots[:, :, 6::3] = _COMMAS[reasoned[:, :, 1:].view(np.int8)]
+    slots[:, :, 4::3] = opened[reason_rows]
+    slots[:, :, 5::3] = _numbers(b'"contribution":', contributions, reasoned, b"}")
+    ends = np.where(there.any(axis=1), b"]}", b"").astype(object)
+    return np.concatenate([slots.reshape(users, -1), ends[:, None]], axis=1)
 
 
-def _groups(texts: Sequence[str], groups: int, size: int) -> list[str]:
-    """Join every `size` texts with commas, leaving out the empty ones."""
-    if not size:
-        return [""] * groups
-    one = iter(texts)
-    return [",".join(filter(None, group)) for group in zip(*[one] * size, strict=True)]
+def _numbers(before: bytes, values: NDArray[np.float32], there: NDArray[np.bool_], after: bytes) -> Texts:
+    """Each number that is there, rounded, with what stands before and after it; the others are empty."""
+    texts = np.full(values.shape, b"", dtype=object)
+    rounded = round_scores(values[there])
+    if len(rounded):
+        joined = orjson.dumps(rounded, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+        texts[there] = (before + joined.replace(b",", after + b"\n" + before) + after).split(b"\n")
+    return texts
 
 
-def _numbers(rows: NDArray[np.int64], values: NDArray[np.float32]) -> list[str]:
-    if not values.size:
-        return []
-    rounded = round_scores(np.where(rows >= 0, values, 0)).ravel()
-    return orjson.dumps(rounded, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].decode().split(",")
-
-
-def _json(text: str) -> str:
-    return orjson.dumps(text).decode()
+@lru_cache(16)
+def _json(text: str) -> bytes:
+    return orjson.dumps(text)

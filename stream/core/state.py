@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from schemas import Role
 from stream.core.columns import (
+    BYTES,
     END,
     ESCAPE,
     actions,
@@ -20,7 +21,7 @@ from stream.core.columns import (
     times,
     varint,
 )
-from stream.core.decode import Event
+from stream.core.events import Event
 from stream.settings import StateSettings
 
 ITEM_HASH_BYTES = 3
@@ -88,33 +89,31 @@ def apply_event(state: UserState, event: Event, offset: int, config: StateSettin
     A late event takes its place by time, after those of the same time. When the window is full the oldest event leaves
     and its item is remembered as seen.
     """
-    if offset <= state.interactions_offset:
+    items, codes, escapes, gaps, last_ms, seen, event_ids, applied, users_offset, events, features = state
+    if offset <= applied:
         return state, Change.REDELIVERED
-    event_ids = state.event_ids
-    if event.event_id is not None and config.event_ids:
-        digest = blake2b(event.event_id.encode(), digest_size=EVENT_ID_HASH_BYTES).digest()
+    _, item_id, event_type, value, moment, event_id = event
+    if event_id is not None and config.event_ids:
+        digest = blake2b(event_id.encode(), digest_size=EVENT_ID_HASH_BYTES).digest()
         if _position(event_ids, digest) >= 0:
             return state._replace(interactions_offset=offset), Change.DUPLICATE
         event_ids = (event_ids + digest)[-EVENT_ID_HASH_BYTES * config.event_ids :]
-    late = event.timestamp_ms < state.last_ms
-    items, codes, escapes, gaps, last_ms = _insert(state, event) if late else _append(state, event)
-    seen = state.seen
+    change = Change.APPLIED
+    if moment < last_ms:
+        change = Change.LATE
+        items, codes, escapes, gaps = _insert(state, event)
+    else:
+        code, escape = encode_action(event_type, value)
+        if codes:
+            gaps += varint(moment - last_ms)
+        items += item_id.encode() + END
+        codes += BYTES[code]
+        escapes += escape
+        last_ms = moment
     if len(codes) > config.window:
         items, codes, escapes, gaps, seen = _drop_oldest(items, codes, escapes, gaps, seen, config)
-    applied = UserState(
-        items,
-        codes,
-        escapes,
-        gaps,
-        last_ms,
-        seen,
-        event_ids,
-        offset,
-        state.users_offset,
-        state.events + 1,
-        state.features,
-    )
-    return applied, Change.LATE if late else Change.APPLIED
+    state = UserState(items, codes, escapes, gaps, last_ms, seen, event_ids, offset, users_offset, events + 1, features)
+    return state, change
 
 
 def apply_profile(state: UserState, features: bytes, offset: int) -> tuple[UserState, Change]:
@@ -146,14 +145,7 @@ def item_hash(item_id: bytes) -> bytes:
     return blake2b(item_id, digest_size=ITEM_HASH_BYTES).digest()
 
 
-def _append(state: UserState, event: Event) -> tuple[bytes, bytes, bytes, bytes, int]:
-    code, escape = encode_action(event.event_type, event.value)
-    gaps = state.gaps + varint(event.timestamp_ms - state.last_ms) if state.codes else b""
-    items = state.items + event.item_id.encode() + END
-    return items, state.codes + bytes((code,)), state.escapes + escape, gaps, event.timestamp_ms
-
-
-def _insert(state: UserState, event: Event) -> tuple[bytes, bytes, bytes, bytes, int]:
+def _insert(state: UserState, event: Event) -> tuple[bytes, bytes, bytes, bytes]:
     moments = times(state.gaps, state.last_ms)
     at = bisect_right(moments, event.timestamp_ms)
     moments.insert(at, event.timestamp_ms)
@@ -165,8 +157,8 @@ def _insert(state: UserState, event: Event) -> tuple[bytes, bytes, bytes, bytes,
         entries = escapes.split(END)
         entries.insert(state.codes.count(ESCAPE, 0, at), escape[:-1])
         escapes = END.join(entries)
-    codes = state.codes[:at] + bytes((code,)) + state.codes[at:]
-    return END.join(items), codes, escapes, gaps_between(moments), state.last_ms
+    codes = state.codes[:at] + BYTES[code] + state.codes[at:]
+    return END.join(items), codes, escapes, gaps_between(moments)
 
 
 def _drop_oldest(

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from schemas import rfc3339
 from stream.core.adapter import Adapter
-from stream.core.codec import encode
 from stream.core.features import encoding_for
-from stream.core.fold import fold, wanted_lists
+from stream.core.fold import encode_rows, fold, wanted_lists
 from stream.core.lists import make_lists
 from stream.core.records import Message, Outcome, ReadRow, Record
 from stream.settings import Settings
@@ -58,11 +57,7 @@ class Step:
             reasons=settings.lists.reasons,
             generated_at=rfc3339(clock_ms),
         )
-        rows = [
-            Message(*user, None if state is None else encode(state))
-            for user in folded.touched
-            for state in (folded.states[user],)
-        ]
+        rows = encode_rows(folded)
         forgotten = [Message(*user, None) for user in folded.touched if folded.states[user] is None]
         recommendations = [Message(*one.user, value) for one, value in zip(wanted, lists, strict=True)]
         found = {**folded.counts, "lists": len(lists), "non_finite": non_finite}

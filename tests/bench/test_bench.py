@@ -66,7 +66,11 @@ def test_the_figures_of_a_small_run_agree(command: list[str], broker: Broker, tm
         assert run["events_per_s"] == pytest.approx(run["events"] / run["seconds"])
         assert min(run["cpu_us_per_event"], run["peak_mib"]) > 0
         assert found["summary"][run["variant"]]["events_per_s"]["median"] == pytest.approx(run["events_per_s"])
+    assert by_variant["floor"]["stages"] == {}
+    assert sum(by_variant["fewstep"]["stages"].values()) >= by_variant["fewstep"]["cpu_s"]  # a poll before the clock
     assert by_variant["floor"]["lists"] == 0 < by_variant["fewstep"]["lists"] <= EVENTS
+    assert [times["n_items"] for times in found["kernels"]] == [40, 20_000]
+    assert all(times["ratio"]["low"] > 0 for times in found["kernels"])
     assert found["ratios"] == {}  # none of those that it is compared with has run
     assert "| aiokafka getmany alone |" in report.read_text()
     assert (list(folder.iterdir()), left_on(broker)) == ([], [])

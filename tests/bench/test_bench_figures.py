@@ -1,11 +1,15 @@
 """The arithmetic of the benchmark: spreads, ratios within rounds, percentiles, matching of lists to events."""
 
 import json
+from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 
 from stream.bench.figures import Delays, Run, Spread, Variant, percentile, ratio, spread
-from stream.bench.latency import Position, waits
+from stream.bench.kernel import KernelTimes
+from stream.bench.latency import Position, events_needed, phases_at, waits
+from stream.bench.plot import as_svg
 from stream.bench.report import Conditions, Results, as_json, as_markdown
 from stream.bench.traffic import make_events
 
@@ -75,6 +79,27 @@ def test_an_event_that_no_list_includes_is_unanswered() -> None:
     assert waits([(Position("a", 0, 3), 1.0)], [(Position("a", 0, 2), 2.0)]) == [None]
 
 
+def test_rates_are_fixed_ones_and_shares_of_what_the_worker_can_do() -> None:
+    assert [*phases_at(20_040.0)] == [1, 100, 1000, 5000, 10_000, 15_000]
+    assert events_needed({1: 10.0, 100: 5.0}) - events_needed({}) == 510
+    runs, delays = [run(Variant.FEWSTEP, 0, 0.05)], [Delays(Variant.FEWSTEP, 0, 5000, 10, 0, 4.0, 9.0)]
+    assert "| (c) fewstep worker | 5,000 = 25% of (c) | 4.0 |" in as_markdown(Results(CONDITIONS, runs, delays))
+
+
+def test_the_stages_of_the_worker_are_shown_per_event() -> None:
+    one = replace(run(Variant.FEWSTEP, 0, 1.0), stages={"decode": 0.002, "produce": 0.003})
+    text = as_markdown(Results(CONDITIONS, [one], []))
+    assert "| decode and validate | 2.00 |" in text
+    assert as_json(Results(CONDITIONS, [one], []))["stages_us_per_event"]["produce"]["median"] == pytest.approx(3.0)
+
+
+def test_a_kernel_is_compared_turn_by_turn() -> None:
+    times = KernelTimes(20_000, 256, adapt_ms=[4.0, 30.0], product_ms=[2.0, 10.0])
+    assert "| 256 users, 20,000 items | 17.0 (4.0 to 30.0) | 6.0 (2.0 to 10.0) | 2.5 (2.0 to 3.0) |" in as_markdown(
+        Results(CONDITIONS, [run(Variant.FLOOR, 0, 1.0)], [], [times])
+    )
+
+
 def test_the_json_has_each_run_and_the_ratios_of_its_rounds() -> None:
     runs = [run(variant, number, 1.0 + number) for number in range(2) for variant in Variant]
     delays = [Delays(variant, 0, 100, 500, 0, 4.0, 9.0) for variant in (Variant.PLAIN, Variant.FEWSTEP)]
@@ -92,6 +117,15 @@ def test_the_markdown_shows_median_and_spread() -> None:
     text = as_markdown(Results(CONDITIONS, runs, []))
     assert "| (c) fewstep worker | 1,000 (500 to 2,000) | 100.0 (50.0 to 200.0) | 100 | 0.50 | 800 |" in text
     assert "divided by" not in text  # there is nothing to divide by
+
+
+def test_the_plot_has_a_bar_for_each_program_that_ran() -> None:
+    runs = [run(Variant.PLAIN, 0, 10.0), run(Variant.FEWSTEP, 0, 0.1), run(Variant.FEWSTEP, 1, 0.2)]
+    drawn = ElementTree.fromstring(as_svg(runs, "a < b"))
+    names = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert "a < b" in names and "7,500 events/s" in names
+    widths = [float(bar.get("width", "0").rstrip("%")) for bar in drawn.iter("{http://www.w3.org/2000/svg}rect")][1:]
+    assert len(widths) == 2 and widths[0] < widths[1]
 
 
 def test_a_busy_machine_is_told() -> None:

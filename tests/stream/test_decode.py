@@ -1,13 +1,15 @@
 """Every record is read as what it asks for, or refused with a reason; nothing raises."""
 
 import json
+import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import Filters, Role
-from stream.core.decode import Event, Forget, Profile, Refusal, Rejection, Request, decode
+from stream.core.decode import Forget, Profile, Refusal, Rejection, Request, decode
+from stream.core.events import Event, plain_event
 from stream.core.records import Record
 from stream.settings import LimitSettings
 
@@ -197,3 +199,51 @@ def test_no_bytes_make_it_raise(role, key, value, headers, timestamp):
         assert 0 < len(found.detail) <= 200
     else:
         assert 1 <= len(found.key.decode()) <= 256
+
+
+SCALARS = st.sampled_from(
+    [
+        "null", "true", "false", "0", "-0", "1", "4", "4.0", "-0.0", "1e400", "1E+2", "1.", "01", "0.1e-400", "NaN",
+        "Infinity", "1700000000000", "1700000000000.5", "99999999999", "100000000000", "9007199254740992",
+        "123456789012345678901234567890", "9" * 400, '""', '"i1"', '"1"', '"view"', '"rating"', '"poke"',
+        '"2023-11-14T22:13:20Z"', '"2023-11-14"', '"\\u00e9"', '"\\ud800"', '"\\u0000"', '"\u00e9\u20ac"', '"\t"',
+        '"%s"' % ("x" * 256), '"%s"' % ("x" * 257), '"\\x"', "[]", "{}", "[1,]", '{"a":1}', '{"a":null}', '{"a":[1]}',
+        '{"a":1,"a":{}}', "[" * 198 + "]" * 198, "[" * 210 + "]" * 210, '{"a":1e999}', "1 2", "",
+    ]
+)  # fmt: skip
+NUMBERS = st.floats().map(repr) | st.integers().map(str) | st.integers(NOW - 9, NOW + 9).map(str)
+TEXTS = SCALARS | NUMBERS | st.text(max_size=6).map(json.dumps) | st.text(max_size=6).map(lambda text: f'"{text}"')
+PAIRS = st.tuples(FIELDS, TEXTS).map(lambda pair: f'"{pair[0]}":{pair[1]}')
+
+
+@st.composite
+def almost_events(draw):
+    """JSON texts of events with some fields replaced, repeated or broken, and at times a few bytes changed."""
+    pairs = [f'"{name}":{json.dumps(value)}' for name, value in EVENT.items() if draw(st.integers(0, 9))]
+    pairs = draw(st.permutations(pairs + draw(st.lists(PAIRS, max_size=3))))
+    joined = draw(st.sampled_from([",", " , ", ",\n"])).join(pairs)
+    data = bytearray(f"{{{joined}}}".encode("utf-8", "surrogatepass"))
+    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
+        data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
+    return bytes(data) + draw(st.sampled_from([b"", b"", b" \n", b"x", b"\xef\xbb\xbf"]))
+
+
+@given(
+    almost_events(),
+    st.sampled_from([b"ann", b"\xc3\xa9", b"\xff", b"", b"k" * 257, None]),
+    st.sampled_from([NOW, -1, 0, NOW - 86_400_001, 2**60]),
+    st.sampled_from([LIMITS, LimitSettings(event_types=("poke", "", "view"))]),
+)
+@settings(max_examples=int(os.environ.get("FEWSTEP_TEST_EXAMPLES", "1500")))
+def test_the_short_way_takes_only_what_the_schema_takes_and_reads_it_the_same(data, key, timestamp, limits):
+    short = plain_event(data, key, timestamp, limits)
+    # A header that is none of a CloudEvent's makes the same record take the long way.
+    long = decode(record(data, key=key, timestamp=timestamp, headers=(("other", b""),)), limits)
+    assert short is None or repr(short) == repr(long)
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"value": None}, {"item_id": 7}, {"context": {"hour": 9}}, {"timestamp": "2023-11-14T22:13:20Z"}]
+)
+def test_ordinary_events_go_the_short_way(change):
+    assert plain_event(json.dumps(EVENT | change).encode(), b"ann", NOW, LIMITS) is not None

@@ -8,7 +8,7 @@ from tiny_bundle import DAY, DAY_ZERO, KINDS
 from schemas import Filters
 from stream.core.catalog import find_hashed, forbidden_rows, unpack_hashes
 from stream.core.columns import unpack_varints, varint, varints
-from stream.core.decode import Event
+from stream.core.events import Event
 from stream.core.features import encode_batch, encoding_for
 from stream.core.state import EMPTY, apply_event, item_hash
 from stream.settings import StateSettings

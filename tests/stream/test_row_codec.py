@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import StateError
 from stream.core.codec import ROW_VERSION, decode_row, encode
-from stream.core.decode import Event
+from stream.core.events import Event
 from stream.core.state import EMPTY, apply_event, apply_profile
 from stream.settings import StateSettings
 

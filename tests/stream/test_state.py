@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import Role
-from stream.core.decode import Event
+from stream.core.events import Event
 from stream.core.state import (
     EMPTY,
     EVENT_ID_HASH_BYTES,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny_bundle import DAY_ZERO
 
 from schemas import Recommendation, Role
-from schemas.errors import StateError
+from schemas.errors import BundleError, StateError
 from stream.core.codec import decode_row
 from stream.core.lists import fitted
 from stream.core.records import Outcome, Record
@@ -325,6 +325,24 @@ def test_a_list_is_the_same_to_the_last_bit_whoever_shares_the_batch(bundle, oth
 
     names = [b"u%d" % user for user in range(others)]
     assert poll(names)[b"ann"] == poll([])[b"ann"]
+
+
+def test_lists_come_in_order_and_unchanged_when_graph_runs_go_ahead_of_writing(polls, monkeypatch):
+    records = [polls.event(f"u{number}", f"i{number % 7}") for number in range(50)]
+    records += [polls.record(Role.REQUESTS, f"u{number}", {"n": 1 + number % 2}) for number in range(9)]
+    together = polls.step(records, lambda *_: None, clock_ms=DAY_ZERO)
+    monkeypatch.setattr("stream.core.lists.MOST_USERS", 8)  # ten runs of three lengths
+    assert polls.step(records, lambda *_: None, clock_ms=DAY_ZERO) == together
+
+
+def test_what_fails_in_a_graph_run_ahead_ends_the_step(polls, monkeypatch):
+    def fails(*_):
+        raise BundleError("the graph failed")
+
+    monkeypatch.setattr("stream.core.lists.MOST_USERS", 8)
+    monkeypatch.setattr("stream.engine.bundle.Bundle.score", fails)
+    with pytest.raises(BundleError):
+        polls.run(*(polls.event(f"u{number}", "i1") for number in range(20)))
 
 
 def test_a_list_that_no_kafka_message_would_hold_loses_its_reasons_then_its_last_items(polls):

@@ -1,0 +1,108 @@
+"""The kernel of a step alone: adapting a batch and picking the best items, beside one matrix product and a sort.
+
+    python -m stream.bench.kernel STORE MODEL N_ITEMS
+
+The model's item tensors are repeated until there are N_ITEMS of them. Both ways take turns, on one core each.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from schemas.errors import FewstepError
+from stream.children import environment
+
+BATCH, WINDOW, BEST, TURNS = 256, 32, 10, 7
+
+
+@dataclass(frozen=True)
+class KernelTimes:
+    """Milliseconds for one batch, over the turns in order."""
+
+    n_items: int
+    batch: int
+    adapt_ms: list[float]
+    """Inner steps, scores and the exact best of each user."""
+    product_ms: list[float]
+    """One product (batch, d) x (d, n_items) and `argpartition`."""
+
+    def ratios(self) -> list[float]:
+        """Ours divided by the product's, turn by turn."""
+        return [ours / theirs for ours, theirs in zip(self.adapt_ms, self.product_ms, strict=True)]
+
+
+def run_kernel(store: str, model: str, *, n_items: int, home: Path) -> KernelTimes:
+    """Measure in a process of its own: onnxruntime leaves a file where temporary files lie, and BLAS reads once how
+    many threads it may use. Raises FewstepError with what it said.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "stream.bench.kernel", store, model, str(n_items)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(home) | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+    )
+    if done.returncode != 0:
+        raise FewstepError(f"the kernel could not be measured: {' '.join(done.stderr.split())[-200:]}")
+    return KernelTimes(**json.loads(done.stdout))
+
+
+def measure_kernel(store: str, model: str, *, n_items: int) -> KernelTimes:
+    """Time both in turn. Raises BundleError for a bundle that cannot be loaded."""
+    from stream.core.ranking import best_rows
+    from stream.engine.bundle import load_bundle
+
+    bundle = load_bundle(store, model)
+    tensors = bundle.adapt_graph.bound | bundle.score_graph.bound
+    grown = {
+        name: np.resize(tensors[name], (n_items, *entry.shape[1:]))
+        for name, entry in bundle.manifest.tensors.items()
+        if name in tensors and entry.shape[:1] == (bundle.manifest.n_items,)
+    } | {"prior": np.resize(tensors["prior"], (len(tensors["prior"]), n_items))}
+    large = replace(bundle, adapt_graph=_bind(bundle.adapt_graph, grown), score_graph=_bind(bundle.score_graph, grown))
+    features = _features(bundle.manifest, n_items)
+    users = np.random.default_rng(0).standard_normal((BATCH, bundle.manifest.d)).astype(np.float32)
+    items = np.ascontiguousarray(grown["item_vectors"].T)
+
+    def adapt() -> None:
+        best_rows(large.score(large.adapt(features)[0], features["time_index"]), BEST)
+
+    def product() -> None:
+        np.argpartition(users @ items, n_items - BEST, axis=1)
+
+    times: dict[Callable[[], None], list[float]] = {adapt: [], product: []}
+    for turn in range(TURNS + 1):
+        for way, taken in times.items():
+            began = perf_counter()
+            way()
+            if turn:  # the first one warms up
+                taken.append((perf_counter() - began) * 1000)
+    return KernelTimes(n_items, BATCH, times[adapt], times[product])
+
+
+def _bind(graph: Any, grown: dict[str, Any]) -> Any:
+    return graph._replace(bound=graph.bound | {name: one for name, one in grown.items() if name in graph.bound})
+
+
+def _features(manifest: Any, n_items: int) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    shape = (BATCH, WINDOW)
+    return {
+        "support_items": rng.integers(n_items, size=shape),
+        "support_mask": np.ones(shape, dtype=np.float32),
+        "support_kind": rng.integers(len(manifest.kinds), size=shape),
+        "support_age": np.zeros(shape, dtype=np.float32),
+        "user_features": np.zeros((BATCH, manifest.n_user_features), dtype=np.float32),
+        "time_index": np.full(BATCH, len(manifest.prior_times) - 1),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(measure_kernel(sys.argv[1], sys.argv[2], n_items=int(sys.argv[3])))))  # noqa: T201
