@@ -84,7 +84,7 @@ class Reference:
             self._apply(kind, user, fields, record, counts=expected.counts)
             offset = self.people[user].offsets[record.role] if user in self.people else record.offset
             touched[user] = record, offset
-        expected.rows = {user: copy.deepcopy(self.people.get(user)) for user in touched}
+        expected.rows = {user: self.people.get(user) for user in touched}
         expected.lists = [
             *(self._list(user, *newest) for user, newest in touched.items() if user in self.people),
             *(self._answer(*request) for request in requests),
@@ -97,7 +97,8 @@ class Reference:
         if kind == "forget":
             self.people.pop(user, None)
             return
-        person = self.people.setdefault(user, Person())
+        # A copy: whoever holds a person of before, holds it unchanged.
+        person = self.people[user] = copy.deepcopy(self.people.get(user, Person()))
         if kind == "event":
             counts["unknown_items"] += str(fields["item_id"]) not in self.known_items
         if record.offset <= person.offsets.get(record.role, -1):
@@ -130,10 +131,10 @@ class Reference:
         person = self.people[user]
         now_ms = person.events[-1][0] if person.events else record.timestamp_ms
         source = record.topic, record.partition, offset
-        return ExpectedList(user, copy.deepcopy(person), self.settings.lists.length, {}, now_ms, source)
+        return ExpectedList(user, person, self.settings.lists.length, {}, now_ms, source)
 
     def _answer(self, user: UserKey, request: dict[str, Any], record: Record) -> ExpectedList:
-        person = copy.deepcopy(self.people.get(user, Person()))
+        person = self.people.get(user, Person())
         now_ms = max([request["timestamp"], *(event[0] for event in person.events[-1:])])
         n = request.get("n") or self.settings.lists.length
         source = record.topic, record.partition, record.offset
