@@ -1,6 +1,6 @@
-"""Reads a topic from its first record to what was its end when the reading began."""
+"""Reads a topic from its first record, or another, to what was its end when the reading began."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import Any
 
@@ -16,12 +16,13 @@ _PATIENCE_S = 60.0
 class WholeTopic:
     """Iterate over it once; then `first` and `gaps` say what there was."""
 
-    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
-        self._kafka, self._topic = kafka, topic
+    def __init__(self, kafka: KafkaSettings, topic: str, starts: Mapping[int, int] | None = None) -> None:
+        """With `starts`, only those partitions, each from that offset on."""
+        self._kafka, self._topic, self._starts = kafka, topic, starts
         self.first: dict[int, int] = {}
         """The first offset of each partition that retention has left."""
         self.gaps: dict[int, int] = {}
-        """How many offsets after it hold no record: compaction removed it, or it is the end of a transaction."""
+        """How many of the offsets that were read hold no record: it was compacted, or is the end of a transaction."""
 
     def __iter__(self) -> Iterator[Any]:
         """Consumed records, in order per partition. Raises BrokerError if Kafka fails or has no such topic."""
@@ -29,9 +30,10 @@ class WholeTopic:
             assigned = consumer.assignment()
             starts = consumer.beginning_offsets(list(assigned))
             ends = highwaters(consumer)
-            for at, start in starts.items():
-                consumer.seek(at, start)
-                self.first[at.partition], self.gaps[at.partition] = start, ends[at] - start
+            for at, first in starts.items():
+                begin = first if self._starts is None else max(first, self._starts.get(at.partition, ends[at]))
+                consumer.seek(at, begin)
+                self.first[at.partition], self.gaps[at.partition] = first, max(0, ends[at] - begin)
             deadline = monotonic() + _PATIENCE_S
             while any(consumer.position(at) < end for at, end in ends.items()):
                 found = consumer.poll(timeout_ms=_POLL_MS)
