@@ -6,11 +6,12 @@ from typing import Any
 
 from schemas import KafkaSettings
 from schemas.errors import BrokerError
-from stream.clients.connect import broker_errors, highwaters, open_consumer
+from stream.clients.connect import broker_errors, open_consumer
 
 _POLL_MS = 200
 # A broker that moves its partitions, or restarts, answers again within this time.
 _PATIENCE_S = 60.0
+_UNKNOWN = 2**63
 
 
 class WholeTopic:
@@ -27,16 +28,21 @@ class WholeTopic:
     def __iter__(self) -> Iterator[Any]:
         """Consumed records, in order per partition. Raises BrokerError if Kafka fails or has no such topic."""
         with open_consumer(self._kafka, self._topic, from_beginning=True) as consumer, broker_errors(self._kafka):
-            assigned = consumer.assignment()
-            starts = consumer.beginning_offsets(list(assigned))
-            ends = highwaters(consumer)
-            for at, first in starts.items():
-                begin = first if self._starts is None else max(first, self._starts.get(at.partition, ends[at]))
+            wanted = [at for at in consumer.assignment() if self._starts is None or at.partition in self._starts]
+            consumer.assign(wanted)
+            for at, first in consumer.beginning_offsets(wanted).items():
+                begin = first if self._starts is None else max(first, self._starts[at.partition])
                 consumer.seek(at, begin)
-                self.first[at.partition], self.gaps[at.partition] = first, max(0, ends[at] - begin)
+                self.first[at.partition] = first
+                self.gaps[at.partition] = -begin
+            ends: dict[Any, int] = {}
             deadline = monotonic() + _PATIENCE_S
-            while any(consumer.position(at) < end for at, end in ends.items()):
+            while not all(consumer.position(at) >= ends.get(at, _UNKNOWN) for at in wanted):
                 found = consumer.poll(timeout_ms=_POLL_MS)
+                for at in wanted:
+                    if at not in ends and (highwater := consumer.highwater(at)) is not None:
+                        ends[at] = highwater
+                        self.gaps[at.partition] = max(0, self.gaps[at.partition] + highwater)
                 for at, records in found.items():
                     for record in records:
                         if record.offset < ends[at]:
