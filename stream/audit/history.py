@@ -57,38 +57,43 @@ def _after_interactions(
     state = inputs.states.get((user, version.interactions))
     if state is None:
         raise InexplicableError(f"the interactions topic has no event of this user at offset {version.interactions}")
+    if state.events >= version.events and _forgotten_otherwise(user, version, inputs):
+        found = _since_forgotten(user, version, inputs, config)
+        if found:
+            return found
     if state.events == version.events:
         return [state]
     if state.events < version.events:
         if first:
             return Unchecked.RETENTION
         raise InexplicableError(f"{version.events} events were applied, the topic holds {state.events}")
-    return _after_forgetting(user, version, inputs, config)
-
-
-def _after_forgetting(
-    user: UserKey, version: StateVersion, inputs: Inputs, config: StateSettings
-) -> list[UserState] | Unchecked:
-    """Fewer events than the topic holds: right if the user was forgotten in between by way of another record.
-
-    That is one of the users topic, or a tombstone after these events that was delivered before them, then again. When
-    it was forgotten the topics do not say, so each number of last events that gives this count is a possibility: more
-    than one where event ids repeat.
-    """
-    own = inputs.events[user]
-    records = [(at, decoded) for at, decoded in own if at <= version.interactions]
-    if user in inputs.forgotten_by_users_topic or any(isinstance(one, Forget) for _, one in own[len(records) :]):
-        found: list[UserState] = []
-        for start in reversed(range(len(records))):
-            state = EMPTY
-            for at, decoded in records[start:]:
-                state = fold_event(state, decoded, at, config)
-            if state.events == version.events and state not in found:
-                found.append(state)
-            if found and state.events > version.events:
-                break
-        if found:
-            return found
     if user[0] in inputs.users_compacted:
         return Unchecked.COMPACTION
     raise InexplicableError(f"{version.events} events were applied, the topic holds more, and nothing forgot them")
+
+
+def _forgotten_otherwise(user: UserKey, version: StateVersion, inputs: Inputs) -> bool:
+    """True if a record of the users topic, or one after these events, can have made the worker forget the user.
+
+    A tombstone after them can: it was applied, then a worker died, and the events came again.
+    """
+    later = (at > version.interactions and isinstance(decoded, Forget) for at, decoded in inputs.events[user])
+    return user in inputs.forgotten_by_users_topic or any(later)
+
+
+def _since_forgotten(user: UserKey, version: StateVersion, inputs: Inputs, config: StateSettings) -> list[UserState]:
+    """The states that some last events give which are as many as the version says.
+
+    The topics do not tell when the user was forgotten. There is more than one such state where event ids repeat.
+    """
+    records = [(at, decoded) for at, decoded in inputs.events[user] if at <= version.interactions]
+    found: list[UserState] = []
+    for start in reversed(range(len(records))):
+        state = EMPTY
+        for at, decoded in records[start:]:
+            state = fold_event(state, decoded, at, config)
+        if state.events == version.events and state not in found:
+            found.append(state)
+        if state.events > version.events:
+            break
+    return found
