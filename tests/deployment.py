@@ -41,8 +41,11 @@ class Deployment:
 
     def __init__(
         self, broker: Broker, prefix: str, folder: Path, *, store: str = "rocksdict", partitions: int = 4,
-        n_items: int = 200, environment: Mapping[str, str] | None = None,
+        n_items: int = 200, environment: Mapping[str, str] | None = None, servers: str | None = None,
+        program: Sequence[str] = ("-m", "stream"),
     ) -> None:  # fmt: skip
+        """`servers` is where workers find Kafka, if not at the broker; `program` what Python runs as a worker."""
+        self._servers, self._program = servers or broker.bootstrap_servers, program
         self.folder, self.partitions = folder, partitions
         self.settings = Settings.load(
             kafka={"bootstrap_servers": broker.bootstrap_servers, "topic_prefix": prefix, "session_timeout_s": 6.0},
@@ -71,7 +74,7 @@ class Deployment:
         """Start a worker with a data directory of its own; it keeps the directory when it is started again."""
         kafka = self.settings.kafka
         command = [
-            sys.executable, "-m", "stream", "worker", "--bootstrap-servers", kafka.bootstrap_servers,
+            sys.executable, *self._program, "worker", "--bootstrap-servers", self._servers,
             "--topic-prefix", kafka.topic_prefix, "--app-id", self.settings.worker.app_id,
             "--model-store", self.settings.model.store, "--state-store", self.settings.state.store,
             "--data-dir", str(self.folder / f"state-{number}"),
