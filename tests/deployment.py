@@ -177,6 +177,13 @@ class Deployment:
 
     # -- the truth
 
+    def interactions(self) -> list[Record]:
+        """The records of the interactions topic as a step takes them."""
+        return [
+            Record(Role.INTERACTIONS, r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
+            for r in self.records(self.topic(Role.INTERACTIONS))
+        ]
+
     def undisturbed(self) -> tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]]:
         """Rows and lists of one pass over the interactions, in this process, without a broker in between."""
         step = Step(load_bundle(self.settings.model.store, self.settings.model.name), self.settings)
@@ -186,10 +193,7 @@ class Deployment:
         def read_row(partition: int, key: bytes) -> bytes | None:
             return rows.get((partition, key))
 
-        inputs = [
-            Record(Role.INTERACTIONS, r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
-            for r in self.records(self.topic(Role.INTERACTIONS))
-        ]
+        inputs = self.interactions()
         for start in range(0, len(inputs), 777):  # a size that no poll has: batches must not matter
             outcome = step(inputs[start : start + 777], read_row, clock_ms=0)
             rows |= {(row.partition, row.key or b""): row.value for row in outcome.rows}

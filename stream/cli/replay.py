@@ -83,6 +83,8 @@ def replay(
     """Replay a file of interactions, as fast as Kafka takes them or paced; or --verify what was published."""
     if verify != (file is None):
         raise typer.BadParameter("give a file, or --verify and no file")
+    if not verify and any(option is not None for option in (user, sample, model_store)):
+        raise typer.BadParameter("--user, --sample and --model-store need --verify")
     if file is None:
         settings = Settings.load(
             kafka={"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}, model={"store": model_store}

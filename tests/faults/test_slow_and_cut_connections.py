@@ -13,6 +13,7 @@ import orjson
 import pytest
 from deployment import Deployment, without_clock
 from proxy import Api, FaultProxy
+from reference.worker import wrong_rows
 
 from stream.broker import Broker
 from stream.clients.event_file import FileEvent
@@ -52,11 +53,11 @@ def newest(made: Sequence[FileEvent], positions: Sequence[Position]) -> dict[str
 
 
 def differences(deployment: Deployment) -> tuple[list[bytes], list[bytes]]:
-    """Users whose rows, and whose lists, are not those of an undisturbed pass."""
-    rows, lists = deployment.undisturbed()
+    """Users whose rows are not those of the reference, and whose lists not those of an undisturbed pass of the core."""
+    _, lists = deployment.undisturbed()
     kept, published = deployment.changelog().last, deployment.lists().last
     return (
-        [key for key in rows.keys() | kept.keys() if rows.get(key) != kept.get(key)],
+        wrong_rows(deployment.settings, deployment.interactions(), kept),
         [key for key in lists if without_clock(published.get(key)) != without_clock(lists[key])],
     )
 

@@ -7,7 +7,7 @@ judges but the settings, the codec's view of a row (`decode_row`), and the graph
 import copy
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from reference.reading import RefusedError, read
 
 from schemas import Role
+from stream.core.codec import decode_row
 from stream.core.records import Record
 from stream.core.state import UserState
 from stream.settings import Settings
@@ -152,6 +153,19 @@ def same_person(state: UserState, person: Person) -> bool:
         and state.interactions_offset == person.offsets.get(Role.INTERACTIONS, -1)
         and state.users_offset == person.offsets.get(Role.USERS, -1)
     )
+
+
+def wrong_rows(settings: Settings, records: Sequence[Record], rows: Mapping[bytes, bytes | None]) -> list[bytes]:
+    """Users whose rows are not what the reference makes of all records, each of which came once."""
+    reference = Reference(settings, ())
+    reference.take(records)
+    people = {key: person for (_, key), person in reference.people.items()}
+    kept = {key: row for key, row in rows.items() if row is not None}
+    return [
+        key
+        for key in people.keys() | kept.keys()
+        if key not in people or key not in kept or not same_person(decode_row(kept[key], key), people[key])
+    ]
 
 
 def digest(text: str, size: int) -> bytes:
