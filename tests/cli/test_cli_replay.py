@@ -136,6 +136,7 @@ def test_a_held_round_waits_for_the_lists_of_the_one_before(
         ["--rate", "5", "--speed", "2"],
         ["--hold", "--ask"],
         ["--verify"],
+        ["--user", "u1"],
     ],
 )
 def test_contradicting_flags_are_wrong_usage(fewstep: Run, file: Path, wrong: list[str]) -> None:
