@@ -1,6 +1,7 @@
 """A whole world of interactions, and how it becomes canonical files."""
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Set
@@ -29,11 +30,19 @@ class Corpus(NamedTuple):
     """What was planted, where the world is made up"""
 
 
-def write(corpus: Corpus, out: Path, *, held_out: Set[str] = frozenset(), parquet: bool = False) -> dict[str, int]:
+def write(
+    corpus: Corpus,
+    out: Path,
+    *,
+    held_out: Set[str] = frozenset(),
+    warm_up: float | None = None,
+    parquet: bool = False,
+) -> dict[str, int]:
     """Write interactions.jsonl, items.jsonl, users.jsonl, and truth.jsonl where there is one; gives lines per file.
 
-    Events of the user ids in `held_out` go to held-out.jsonl instead. With `parquet` the events of each of the two are
-    a folder of Parquet files, for histories of many millions. Raises DataError where `out` cannot be written.
+    Events of the user ids in `held_out` go to held-out.jsonl instead, and those after the share `warm_up` of all events
+    to stream.jsonl. With `parquet` the events of each are a folder of Parquet files, for histories of many millions.
+    Raises DataError where `out` cannot be written.
     """
     counts = {
         "items.jsonl": _write_all(out / "items.jsonl", corpus.items),
@@ -42,13 +51,15 @@ def write(corpus: Corpus, out: Path, *, held_out: Set[str] = frozenset(), parque
     if corpus.truth:
         counts["truth.jsonl"] = _write_all(out / "truth.jsonl", corpus.truth)
     sink = _parts if parquet else _lines
-    names = ["interactions", "held-out"] if held_out else ["interactions"]
+    names = ["interactions", *(["held-out"] if held_out else []), *(["stream"] if warm_up is not None else [])]
+    last = math.inf if warm_up is None else round(warm_up * sum(1 for _ in corpus.events()))
     with ExitStack() as stack:
         writers = {name: stack.enter_context(sink(out, name)) for name in names}
         suffix = "" if parquet else ".jsonl"
         counts |= {name + suffix: 0 for name in names}
-        for event in corpus.events():
-            name = "held-out" if event.user_id in held_out else "interactions"
+        for number, event in enumerate(corpus.events()):
+            name = "stream" if number >= last else "interactions"
+            name = "held-out" if event.user_id in held_out else name
             writers[name](event)
             counts[name + suffix] += 1
     return counts
@@ -93,6 +104,13 @@ def _parts(out: Path, name: str) -> Iterator[Callable[[InteractionEvent], object
         ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def with_least_value(corpus: Corpus, least: float) -> Corpus:
+    """The corpus without events of a lower value; events without a value stay."""
+    return corpus._replace(
+        events=lambda: (event for event in corpus.events() if event.value is None or event.value >= least)
+    )
 
 
 def _write_all(path: Path, rows: list[Any]) -> int:

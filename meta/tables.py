@@ -63,6 +63,19 @@ def of_lists(found: dict[str, Any]) -> list[Table]:
     return [table]
 
 
+def of_stream(found: dict[str, Any]) -> list[Table]:
+    """HR by arm, over all tested events and over those of new users."""
+    table = Table(
+        "list of",
+        f"all {found['n_events']} events",
+        f"{found['n_few']} of users with fewer than {found['few']} positive ones",
+        title=f"HR@{found['cutoff']}, test then learn",
+    )
+    for arm, rate in found["hit_rate"].items():
+        table.add_row(arm, _number(rate), _number(found["hit_rate_few"][arm]))
+    return [table]
+
+
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 

@@ -42,7 +42,10 @@ class Deployment:
     def __init__(
         self, broker: Broker, prefix: str, folder: Path, *, store: str = "rocksdict", partitions: int = 4,
         n_items: int = 200, delivery: DeliveryKind = "at_least_once", environment: Mapping[str, str] | None = None,
+        servers: str | None = None, program: Sequence[str] = ("-m", "stream"),
     ) -> None:  # fmt: skip
+        """`servers` is where workers find Kafka, if not at the broker; `program` what Python runs as a worker."""
+        self._servers, self._program = servers or broker.bootstrap_servers, program
         self.folder, self.partitions = folder, partitions
         self.settings = Settings.load(
             kafka={"bootstrap_servers": broker.bootstrap_servers, "topic_prefix": prefix, "session_timeout_s": 6.0},
@@ -72,9 +75,9 @@ class Deployment:
     ) -> None:
         """Start a worker with a data directory of its own; it keeps the directory when it is started again."""
         kafka = self.settings.kafka
-        at = (environment or {}).get("FEWSTEP_KAFKA__BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
+        at = (environment or {}).get("FEWSTEP_KAFKA__BOOTSTRAP_SERVERS", self._servers)
         command = [
-            sys.executable, "-m", "stream", "worker", "--bootstrap-servers", at,
+            sys.executable, *self._program, "worker", "--bootstrap-servers", at,
             "--topic-prefix", kafka.topic_prefix, "--app-id", self.settings.worker.app_id,
             "--model-store", self.settings.model.store, "--state-store", self.settings.state.store,
             "--data-dir", str(self.folder / f"state-{number}"),
@@ -192,6 +195,13 @@ class Deployment:
 
     # -- the truth
 
+    def interactions(self) -> list[Record]:
+        """The records of the interactions topic as a step takes them."""
+        return [
+            Record(Role.INTERACTIONS, r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
+            for r in self.records(self.topic(Role.INTERACTIONS))
+        ]
+
     def undisturbed(self) -> tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]]:
         """Rows and lists of one pass over the interactions, in this process, without a broker in between."""
         step = Step(load_bundle(self.settings.model.store, self.settings.model.name), self.settings)
@@ -201,10 +211,7 @@ class Deployment:
         def read_row(partition: int, key: bytes) -> bytes | None:
             return rows.get((partition, key))
 
-        inputs = [
-            Record(Role.INTERACTIONS, r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
-            for r in self.records(self.topic(Role.INTERACTIONS))
-        ]
+        inputs = self.interactions()
         for start in range(0, len(inputs), 777):  # a size that no poll has: batches must not matter
             outcome = step(inputs[start : start + 777], read_row, clock_ms=0)
             rows |= {(row.partition, row.key or b""): row.value for row in outcome.rows}

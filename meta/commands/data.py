@@ -21,6 +21,15 @@ def data(
     hold_out: Annotated[
         int, typer.Option(min=0, max=9, help="Users of so many tenths go to held-out.jsonl instead")
     ] = 0,
+    warm_up: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Events after this share of all, in time, go to stream.jsonl", show_default=False
+        ),
+    ] = None,
+    least_rating: Annotated[
+        float | None, typer.Option(help="Leave out events with a lower value", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the folds and of the synthetic world")] = 0,
     users: Annotated[int, typer.Option(min=1, help="Users of a synthetic world")] = 1000,
     items: Annotated[int, typer.Option(min=4, help="Items of a synthetic world")] = 800,
@@ -41,7 +50,9 @@ def data(
             sizes = synthetic.Sizes(users=users, items=items, events_per_user=events_per_user)
             world = synthetic.generate(sizes, seed=seed)
         held_out = splits.hold_out([user.user_id or "" for user in world.users], hold_out, seed=seed)
-        counts = corpus.write(world, out, held_out=held_out, parquet=parquet)
+        if least_rating is not None:
+            world = corpus.with_least_value(world, least_rating)
+        counts = corpus.write(world, out, held_out=held_out, warm_up=warm_up, parquet=parquet)
     if json_output:
         typer.echo(json.dumps({"out": str(out), "lines": counts}))
         return

@@ -27,6 +27,9 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="Folder for a page with plots, report.html, and its figures as JSON")
     ] = None,
+    prequential: Annotated[
+        bool, typer.Option(help="With --lists: HR@10 over a stream, each event foreseen by the list before it")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of ties and of the bootstrap")] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print all measures as JSON")] = False,
 ) -> None:
@@ -41,8 +44,14 @@ def evaluate(
                 raise ConfigurationError("--lists and --model exclude each other: give the one that is to be measured")
             if report is not None:
                 raise ConfigurationError("--report is about a model: give --model-store and --model, without --lists")
-            found = _lists(lists, interactions, train_interactions, items, max_k=max_support, seed=seed)
-            shown = tables.of_lists(found)
+            if prequential:
+                found = _stream(lists, interactions, train_interactions, items, seed=seed)
+                shown = tables.of_stream(found)
+            else:
+                found = _lists(lists, interactions, train_interactions, items, max_k=max_support, seed=seed)
+                shown = tables.of_lists(found)
+        elif prequential:
+            raise ConfigurationError("--prequential measures published lists: give them with --lists")
         elif model is None or model_store is None:
             raise ConfigurationError("nothing to measure: give --model-store and --model, or --lists")
         else:
@@ -94,3 +103,9 @@ def _lists(
     histories = read_histories(interactions, train.item_ids)
     splits.refuse_overlap(train.user_ids, histories)
     return evaluate_lists(read_published(lists), histories, train, max_k=max_k, seed=seed)
+
+
+def _stream(lists: Path, stream: Path, warm_up: Path, items: Path, *, seed: int) -> dict[str, Any]:
+    from meta.prequential import evaluate_stream, read_asked, read_stream
+
+    return evaluate_stream(read_stream(warm_up, stream, items), read_asked(lists), seed=seed)

@@ -34,12 +34,11 @@ def open_lists(kafka: KafkaSettings, *, from_beginning: bool = False) -> Abstrac
     return open_consumer(kafka, topic_name(Role.RECOMMENDATIONS, kafka.topic_prefix), from_beginning=from_beginning)
 
 
-def wait_for_lists(consumer: Any, sent: Iterable[tuple[str, Position]], kafka: KafkaSettings) -> None:
-    """Return when each user has a list that includes the event at that position, or a newer one.
+def wait_for_lists(consumer: Any, sent: Iterable[tuple[str, Position]], kafka: KafkaSettings, topic: str) -> None:
+    """Return when each user has a list that includes the record at that position of an input topic, or a newer one.
 
     Raises BrokerError if no list arrives for a minute.
     """
-    interactions = topic_name(Role.INTERACTIONS, kafka.topic_prefix)
     missing = dict(sent)
     deadline = monotonic() + _PATIENCE_S
     with broker_errors(kafka):
@@ -47,7 +46,7 @@ def wait_for_lists(consumer: Any, sent: Iterable[tuple[str, Position]], kafka: K
             records = [one for many in consumer.poll(timeout_ms=_POLL_MS).values() for one in many]
             for record in records:
                 if record.value is not None:
-                    _strike_out(missing, parse_list(record), interactions)
+                    _strike_out(missing, parse_list(record), topic)
             if records:
                 deadline = monotonic() + _PATIENCE_S
             elif monotonic() > deadline:
@@ -57,12 +56,8 @@ def wait_for_lists(consumer: Any, sent: Iterable[tuple[str, Position]], kafka: K
                 )
 
 
-def _strike_out(missing: dict[str, Position], answer: Recommendation, interactions: str) -> None:
+def _strike_out(missing: dict[str, Position], answer: Recommendation, topic: str) -> None:
     wanted = missing.get(answer.user_id)
     source = answer.source
-    if (
-        wanted
-        and (source.topic, source.partition) == (interactions, wanted.partition)
-        and source.offset >= wanted.offset
-    ):
+    if wanted and (source.topic, source.partition) == (topic, wanted.partition) and source.offset >= wanted.offset:
         del missing[answer.user_id]

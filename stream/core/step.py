@@ -7,6 +7,7 @@ from stream.core.adapter import Adapter
 from stream.core.features import encoding_for
 from stream.core.fold import encode_rows, fold, wanted_lists
 from stream.core.lists import make_lists
+from stream.core.provenance import state_header
 from stream.core.records import Message, Outcome, ReadRow, Record
 from stream.settings import Settings
 
@@ -59,7 +60,10 @@ class Step:
         )
         rows = encode_rows(folded)
         forgotten = [Message(*user, None) for user in folded.touched if folded.states[user] is None]
-        recommendations = [Message(*one.user, value) for one, value in zip(wanted, lists, strict=True)]
+        recommendations = [
+            Message(*one.user, value, (state_header(one.state, one.now_ms),))
+            for one, value in zip(wanted, lists, strict=True)
+        ]
         found = {**folded.counts, "lists": len(lists), "non_finite": non_finite}
         return Outcome(
             rows=rows,

@@ -129,7 +129,15 @@ def test_a_held_round_waits_for_the_lists_of_the_one_before(
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--rate", "fast"], ["--rate", "0"], ["--rate", "-1/s"], ["--rate", "5", "--speed", "2"], ["--hold"]],
+    [
+        ["--rate", "fast"],
+        ["--rate", "0"],
+        ["--rate", "-1/s"],
+        ["--rate", "5", "--speed", "2"],
+        ["--hold", "--ask"],
+        ["--verify"],
+        ["--user", "u1"],
+    ],
 )
 def test_contradicting_flags_are_wrong_usage(fewstep: Run, file: Path, wrong: list[str]) -> None:
     assert fewstep("replay", str(file), *wrong).returncode == 2

@@ -70,3 +70,11 @@ def test_importing_a_command_is_light(command):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_stream_begins_where_the_warm_up_ends(app, tmp_path: Path):
+    invoke(app, *SMALL, "--out", str(tmp_path / "whole"))
+    invoke(app, *SMALL, "--out", str(tmp_path / "parted"), "--warm-up", "0.25")
+    parts = [(tmp_path / "parted" / name).read_text() for name in ("interactions.jsonl", "stream.jsonl")]
+    assert len(parts[0].splitlines()) == 80
+    assert "".join(parts) == (tmp_path / "whole" / "interactions.jsonl").read_text()
