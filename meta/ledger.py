@@ -3,8 +3,8 @@
 A publication is a file `<number>.json` that is created and never overwritten, so of two trainers that want the same
 number one fails: nobody publishes over what he has not seen. `latest.json` repeats the newest publication; whoever
 finds that it does not, because a trainer was killed in between, puts it right. Before the first file of a version is
-written a claim `<number>.<version>.claim` says which publication it is meant for. Once that number is taken the version is
-either published or waste, and waste is deleted without asking how long ago it was written, or by whom.
+written a claim `<number>.<version>.claim` says which publication it is meant for. Once that number is taken the version
+is either published or waste, and waste is deleted without asking how long ago it was written, or by whom.
 """
 
 from collections.abc import Iterable

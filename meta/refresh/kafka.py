@@ -49,7 +49,7 @@ def kafka_settings(**flags: str | None) -> KafkaSettings:
     """The settings, with the flags that are not None on top. Raises ConfigurationError naming what is wrong."""
     given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return _Sources(**({"kafka": given} if given else {})).kafka
+        return _Sources(**({"kafka": given} if given else {})).kafka  # type: ignore[arg-type]
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"fewstep.toml is no TOML: {error}; correct the file") from None
     except SettingsError as error:
