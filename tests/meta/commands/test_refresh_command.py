@@ -1,4 +1,4 @@
-"""`fewstep refresh` and `fewstep model` as programs on a real broker: the loop, a kill at each stage, and the way back."""
+"""`fewstep refresh` and `fewstep model` as programs on a real broker: a kill at each stage, the loop, and the way back."""
 
 import json
 import os
