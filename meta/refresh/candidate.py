@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from pydantic import ValidationError
 
 from meta.bundle import build_bundle, describe_data, write_version
@@ -21,12 +20,12 @@ from meta.refresh.window import Window
 from meta.served import ServedBundle
 from meta.store import open_store
 from meta.training import Progress, Trained, train
-from schemas import Manifest
+from schemas import Item, Manifest
 
 WARM_SHARE = 8
 """A warm start takes this part of the epochs of a training from scratch."""
 _MOST_UNKNOWN = 0.01
-_SHAPE = ("d", "inner_steps", "positions", "taus_days")
+_SHAPE = ("algorithm", "objective", "d", "inner_steps", "positions", "taus_days")
 _log = logging.getLogger("fewstep.refresh")
 
 
@@ -35,9 +34,7 @@ class Origin(NamedTuple):
 
     version: str
     parameters: Tensors
-    vectors: Tensors
-    """`item_vectors` and `item_keys`"""
-    item_ids: list[str]
+    items: list[Item]
 
 
 class Lesson(NamedTuple):
@@ -63,9 +60,7 @@ def recipe_of(incumbent: Incumbent | None, given: TrainingConfig | None) -> Trai
 
 def origin_of(incumbent: Incumbent) -> Origin:
     """The served version as something to start from."""
-    served = incumbent.served
-    vectors = {name: torch.from_numpy(served.tensors[name]) for name in ("item_vectors", "item_keys")}
-    return Origin(served.manifest.version, incumbent.parameters, vectors, served.item_ids)
+    return Origin(incumbent.publication.version, incumbent.parameters, incumbent.served.items)
 
 
 def obstacle(incumbent: Incumbent, window: Window, recipe: TrainingConfig, *, min_overlap: float) -> str | None:
@@ -108,7 +103,7 @@ def learn(
         short = recipe.model_copy(update={"epochs": shorter, "validate_every": min(recipe.validate_every, shorter)})
 
         def start(model: Initialization) -> None:
-            take_up(model, origin.parameters, origin.vectors, old_ids=origin.item_ids, new_ids=dataset.item_ids)
+            take_up(model, origin.parameters, old_items=origin.items, new_ids=dataset.item_ids)
 
         try:
             trained = train(dataset, short, seed=seed, progress=progress, warm_start=start)
@@ -120,9 +115,7 @@ def learn(
 
 def continue_from(lesson: Lesson, served: ServedBundle) -> Origin:
     """What was just learned, as something to start from."""
-    trained = lesson.trained
-    vectors = {name: trained.items[name] for name in ("item_vectors", "item_keys")}
-    return Origin(served.manifest.version, trained.parameters, vectors, lesson.dataset.item_ids)
+    return Origin(served.manifest.version, lesson.trained.parameters, served.items)
 
 
 def stage(

@@ -120,9 +120,10 @@ def judge(
     than that: the interval of the paired difference lies below 0, or its mean below the margin. Of each baseline it has
     to be better, over all users.
     """
-    scorers = [Judged(candidate, dataset), *(Judged(scorer, dataset) for scorer in baselines)]
+    relevant = dataset.relevant
+    scorers = [Judged(scorer, dataset, relevant) for scorer in (candidate, *baselines)]
     if incumbent is not None and as_incumbent is not None:
-        scorers.append(Judged(translated(incumbent.served, dataset.item_ids), as_incumbent))
+        scorers.append(Judged(translated(incumbent.served, dataset.item_ids), as_incumbent, relevant))
     values = {judged.scorer.name: measure(judged, cut_ms, seed=seed) for judged in scorers}
     own = values.pop(CANDIDATE)
     counts = {group: int((~np.isnan(own[group])).any(axis=1).sum()) for group in (NEWEST, COLD)}
@@ -160,7 +161,7 @@ def check_refit(
     seed: int,
 ) -> Check:
     """The refitted bundle has seen what is asked here; if it does worse than before, something went wrong."""
-    values = [measure(Judged(scorer, dataset), cut_ms, seed=seed) for scorer in (refitted, candidate)]
+    values = [measure(Judged(scorer, dataset, dataset.relevant), cut_ms, seed=seed) for scorer in (refitted, candidate)]
     pooled = bootstrap_mean(
         np.concatenate([_per_user(values[0][g]) - _per_user(values[1][g]) for g in values[0]]), seed=seed
     )

@@ -23,6 +23,8 @@ class Judged(NamedTuple):
 
     scorer: Scorer
     dataset: Dataset
+    relevant: np.ndarray
+    """(n,) bool: events that count as right answers, the same for all scorers"""
 
 
 class Translated(NamedTuple):
@@ -61,15 +63,15 @@ def measure(judged: Judged, cut_ms: int, *, seed: int) -> Mapping[str, np.ndarra
     and no item of it was seen before. Nothing after the support set is shown to the scorer. NaN where nothing is left
     to find.
     """
-    scorer, dataset = judged
+    dataset = judged.dataset
     after = np.add.reduceat((dataset.time_ms >= cut_ms).astype(np.int64), dataset.starts[:-1])
     before = dataset.lengths - after
     warm = np.flatnonzero((before > 0) & (after > 0))
     cold = np.flatnonzero(before == 0)
     sizes = [np.full(len(cold), size) for size in COLD_SIZES]
     return {
-        NEWEST: _ndcg(scorer, dataset, warm, before[warm], seed)[:, None],
-        COLD: np.stack([_ndcg(scorer, dataset, cold, size, seed) for size in sizes], axis=1),
+        NEWEST: _ndcg(judged, warm, before[warm], seed)[:, None],
+        COLD: np.stack([_ndcg(judged, cold, size, seed) for size in sizes], axis=1),
     }
 
 
@@ -78,9 +80,9 @@ def supports_at(dataset: Dataset, users: np.ndarray, ends: np.ndarray) -> Suppor
     return windows(dataset, users, np.maximum(ends - WIDTH, 0), ends, width=WIDTH)
 
 
-def _ndcg(scorer: Scorer, dataset: Dataset, users: np.ndarray, ends: np.ndarray, seed: int) -> np.ndarray:
+def _ndcg(judged: Judged, users: np.ndarray, ends: np.ndarray, seed: int) -> np.ndarray:
+    dataset = judged.dataset
     values = np.full(len(users), np.nan)
-    relevant_event = dataset.relevant
     step = max(1, _BATCH_CELLS // dataset.n_items)
     for start in range(0, len(users), step):
         batch, end = users[start : start + step], ends[start : start + step]
@@ -90,8 +92,8 @@ def _ndcg(scorer: Scorer, dataset: Dataset, users: np.ndarray, ends: np.ndarray,
             middle = min(first + count, last)
             seen[row, dataset.item[first:middle]] = True
             later = np.arange(middle, last)
-            wanted[row, dataset.item[later[relevant_event[later]]]] = True
-        scores = scorer.score(supports_at(dataset, batch, end))
+            wanted[row, dataset.item[later[judged.relevant[later]]]] = True
+        scores = judged.scorer.score(supports_at(dataset, batch, end))
         lists = top_rows(scores, CUTOFF, excluded=seen, seed=seed)
         values[start : start + step] = ndcg_at(lists, wanted & ~seen)
     return values

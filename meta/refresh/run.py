@@ -26,7 +26,7 @@ from meta.refresh.workplace import workplace
 from meta.store import Store, open_store
 from meta.training import as_scorer
 from schemas import KafkaSettings, Manifest, Role, topic_name
-from schemas.errors import DataError, RefusedError
+from schemas.errors import ConfigurationError, DataError, RefusedError
 
 _BASELINE_USERS = 20_000
 """Baselines are fitted on a sample of so many users."""
@@ -151,6 +151,8 @@ def _prepare(
 ) -> Store:
     """A store below `folder` whose latest version may be published. Raises RefusedError where none may."""
     recipe = recipe_of(incumbent, order.recipe)
+    if recipe.objective.rating:
+        raise ConfigurationError("a refresh judges lists, not ratings: choose a ranking objective with --config")
     window = cut_window(
         archive,
         state,

@@ -67,7 +67,7 @@ def cut_window(
     cut_ms = _cut(events)
     judged = _judged_users(events, cut_ms)
     paths = {name: folder / f"{name}.parquet" for name in ("before", "judged", "everything")}
-    plain = events.select(_COLUMNS[:5])
+    plain = events.select(pl.col(_COLUMNS[:5])).with_columns(pl.col("item_id", "event_type").cast(pl.String))
     plain.filter(pl.col("timestamp") < cut_ms).write_parquet(paths["before"])
     plain.filter(pl.col("user_id").is_in(judged.implode())).write_parquet(paths["judged"])
     plain.write_parquet(paths["everything"])

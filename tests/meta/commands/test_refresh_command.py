@@ -1,4 +1,4 @@
-"""`fewstep refresh` and `fewstep model` as programs on a real broker: a kill at each stage, the loop, and the way back."""
+"""`fewstep refresh` and `fewstep model` as programs on a real broker: killed at a stage, the loop, and the way back."""
 
 import json
 import os
@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from meta import synthetic
+from meta import ledger, synthetic
 from meta.refresh.publishing import last_announcement
+from meta.refresh.run import Order
 from meta.refresh.schedule import asked, seconds_of
+from meta.refresh.settings import RefreshSettings
 from meta.refresh.topic import Positions
+from meta.store import open_store, write_file
 from schemas import Item, Role
 from schemas.errors import ConfigurationError
 
@@ -129,13 +132,6 @@ def test_an_empty_topic_is_refused_and_a_missing_one_names_the_remedy(command, k
 
 
 def test_a_request_counts_while_the_version_it_is_about_is_served(kafka, send, tmp_path):
-    from datetime import UTC, datetime
-
-    from meta import ledger
-    from meta.refresh.run import Order
-    from meta.refresh.settings import RefreshSettings
-    from meta.store import open_store, write_file
-
     store = open_store(str(tmp_path / "store"))
     write_file(store, b"{}", "films", "v2", "manifest.json")
     ledger.publish(store, "films", "v2", now=datetime(2026, 1, 31, tzinfo=UTC))
