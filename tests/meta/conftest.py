@@ -92,7 +92,9 @@ def model_store(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def kafka(broker: Broker, prefix: str) -> KafkaSettings:
     """Kafka with all topics of a prefix of this test's own, two partitions each."""
     settings = Settings.load(
-        kafka={"bootstrap_servers": broker.bootstrap_servers, "topic_prefix": prefix}, worker={"app_id": prefix}
+        # The embedded broker answers a fetch without data only after the whole wait.
+        kafka={"bootstrap_servers": broker.bootstrap_servers, "topic_prefix": prefix, "fetch_max_wait_ms": 50},
+        worker={"app_id": prefix},
     )
     create_topics(settings, partitions=2, replication_factor=1)
     return settings.kafka
