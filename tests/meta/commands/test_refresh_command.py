@@ -71,6 +71,7 @@ def fill(send, world, events) -> None:
     send(Role.INTERACTIONS, [(event.user_id, event.model_dump(exclude_defaults=True)) for event in events])
 
 
+@pytest.mark.timeout(900)  # four trainings as programs, and a dozen other programs
 def test_killed_at_a_stage_the_next_run_finishes_and_then_there_is_nothing_left_to_do(
     command, send, world, kafka, tmp_path
 ):
