@@ -6,26 +6,35 @@ from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from importlib.metadata import version as installed
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors.torch import save
 
+from meta import ledger
 from meta.card import model_card
 from meta.config import TrainingConfig
 from meta.dataset import Dataset
 from meta.export import export_adapt, export_score
-from meta.store import Store, open_store, read_file, read_latest, write_file
+from meta.store import Store, open_store, read_file, write_file
 from meta.training import Trained
-from schemas import FORMAT_VERSION, FileEntry, Item, Latest, Manifest, TensorEntry
-from schemas.errors import RefusedError
+from schemas import FORMAT_VERSION, FileEntry, Item, Manifest, TensorEntry
+from schemas.errors import ConfigurationError, RefusedError
 
 THETA_FILE, ITEMS_FILE = "theta.safetensors", "items.safetensors"
+PARAMETERS_FILE = "parameters.safetensors"
+"""What a later training starts from; no worker reads it."""
 _LIBRARIES = ("fewstep", "torch", "onnx", "onnxscript", "numpy", "safetensors")
 
 
-def write_bundle(
-    store_url: str,
+class Built(NamedTuple):
+    """A bundle that is not written yet: its manifest, and its files but for those that follow from it."""
+
+    manifest: Manifest
+    files: dict[str, bytes]
+
+
+def build_bundle(
     model: str,
     *,
     trained: Trained,
@@ -36,16 +45,13 @@ def write_bundle(
     data: Mapping[str, Any],
     created: datetime,
     version: str | None = None,
-) -> Manifest:
-    """Export and write `<store>/<model>/<version>/`, then point `latest.json` at it; gives the manifest.
+    parent: str | None = None,
+) -> Built:
+    """Export; nothing is written. `data` and `measures` go into the manifest as they are.
 
-    Without `version` it is the UTC time `created` and eight digits of the content's hash. `data` and `measures` go
-    into the manifest as they are.
-    Raises RefusedError for a version that exists, BundleError where the store cannot be written to or the export
-    fails, ConfigurationError for names that are none.
+    Without `version` it is the UTC time `created` and eight digits of the content's hash.
+    Raises BundleError where the export fails.
     """
-    store = open_store(store_url)
-    parent = read_latest(store, model)
     tensors = {THETA_FILE: trained.theta, ITEMS_FILE: trained.items}
     width = trained.items["item_vectors"].shape[1]
     files = {
@@ -53,6 +59,7 @@ def write_bundle(
         "score.onnx": export_score(width),
         **{name: save(dict(sorted(group.items()))) for name, group in tensors.items()},
         "items.jsonl.gz": _compressed(dataset.items),
+        PARAMETERS_FILE: save(dict(sorted(trained.parameters.items()))),
     }
     version = version or f"{created:%Y%m%dT%H%M%SZ}-{_content_hash(files)[:8]}"
     manifest = Manifest(
@@ -60,7 +67,7 @@ def write_bundle(
         model=model,
         version=version,
         created_at=f"{created:%Y-%m-%dT%H:%M:%SZ}",
-        parent_version=parent.version if parent else None,
+        parent_version=parent,
         algorithm=config.algorithm.value,
         objective=config.objective.value,
         inner_steps=config.inner_steps,
@@ -83,21 +90,62 @@ def write_bundle(
         seeds={"training": seed},
         libraries={"python": platform.python_version()} | {name: installed(name) for name in _LIBRARIES},
     )
+    return Built(manifest, files)
+
+
+def write_bundle(
+    store_url: str,
+    model: str,
+    *,
+    trained: Trained,
+    dataset: Dataset,
+    config: TrainingConfig,
+    seed: int,
+    measures: Mapping[str, Any],
+    data: Mapping[str, Any],
+    created: datetime,
+    version: str | None = None,
+) -> Manifest:
+    """Export, write `<store>/<model>/<version>/` and publish it, whatever is served now; gives the manifest.
+
+    Raises RefusedError for a version that exists, BundleError where the store cannot be written to or the export
+    fails, ConfigurationError for names that are none.
+    """
+    store = open_store(store_url)
+    served = ledger.settle(store, model)
+    built = build_bundle(
+        model,
+        trained=trained,
+        dataset=dataset,
+        config=config,
+        seed=seed,
+        measures=measures,
+        data=data,
+        created=created,
+        version=version,
+        parent=served.version if served else None,
+    )
+    write_version(store, built, after=ledger.number_of(served))
+    ledger.publish(store, model, built.manifest.version, now=created)
+    return built.manifest
+
+
+def write_version(store: Store, built: Built, *, after: int) -> None:
+    """Write all files of a version, `manifest.json` last; it is not served yet. `after`: see `meta.ledger.claim`.
+
+    Raises RefusedError for a version that exists, BundleError where the store cannot be written to.
+    """
+    manifest = built.manifest
+    model, version = manifest.model, manifest.version
+    if version in (ledger.FOLDER, "latest.json"):
+        raise ConfigurationError(f"{version!r} cannot be the name of a version: choose another one")
     if read_file(store, model, version, "manifest.json") is not None:
-        raise RefusedError(f"version {version} of {model} is in model store {store_url} already; name another one")
-    _write(store, manifest, files)
-    return manifest
-
-
-def _write(store: Store, manifest: Manifest, files: Mapping[str, bytes]) -> None:
-    folder = (manifest.model, manifest.version)
-    for name, content in files.items():
-        write_file(store, content, *folder, name)
-    write_file(store, model_card(manifest).encode(), *folder, "README.md")
-    content = manifest.model_dump_json(indent=1).encode() + b"\n"
-    write_file(store, content, *folder, "manifest.json")
-    latest = Latest(model=manifest.model, version=manifest.version, digest=sha256(content).hexdigest())
-    write_file(store, latest.model_dump_json().encode() + b"\n", manifest.model, "latest.json")
+        raise RefusedError(f"version {version} of {model} is in model store {store.url} already; name another one")
+    ledger.claim(store, model, version, after=after)
+    for name, content in built.files.items():
+        write_file(store, content, model, version, name)
+    write_file(store, model_card(manifest).encode(), model, version, "README.md")
+    write_file(store, manifest.model_dump_json(indent=1).encode() + b"\n", model, version, "manifest.json")
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:

@@ -51,6 +51,8 @@ class Trained(NamedTuple):
     validation_users: np.ndarray
     rating_range: tuple[float, float] | None
     """Smallest and largest rating of the training users, where ratings are what is learned"""
+    parameters: Tensors
+    """The learned parameters as they are stored: what a warm start takes up"""
 
 
 def split_users(dataset: Dataset, share: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,11 +80,13 @@ def train(
     validation: np.ndarray | None = None,
     progress: Progress | None = None,
     members: Crew = ALONE,
+    warm_start: Callable[[Initialization], None] | None = None,
 ) -> Trained:
     """Run the outer loop; equal arguments give equal tensors on one machine with one number of threads.
 
     `validation` are the rows of the validation users; without it they are a seeded share. Where there are other
-    `members`, each is to be called with the same arguments, and all of them end with the same tensors.
+    `members`, each is to be called with the same arguments, and all of them end with the same tensors. `warm_start` may
+    set the parameters of the model before the first step.
     Raises DataError where the interactions are too few to learn from.
     """
     if validation is None:
@@ -94,17 +98,20 @@ def train(
     known, proposal = known_of(dataset, learning, config, rng=np.random.default_rng(seed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + members.rank)  # dropout draws from the global generator
-        model = Initialization(config, known, generator=torch.Generator().manual_seed(seed)).to(device())
+        model = Initialization(config, known, generator=torch.Generator().manual_seed(seed))
+        if warm_start is not None:
+            warm_start(model)
+        model = model.to(device())
         best = _outer_loop(
             model, Priors(model, table), learning, checking, config, proposal, seed, members=members, progress=progress
         )
     with torch.no_grad():
         items = detached(model.items() | Priors(model, table).tables())
-        theta = detached(model.theta())
+        theta, parameters = detached(model.theta()), detached(dict(model.named_parameters()))
     scale = None
     if config.objective.rating:
         scale = float(np.nanmin(learning.rating)), float(np.nanmax(learning.rating))
-    return Trained(theta, items, table.times, *best, training, validation, scale)
+    return Trained(theta, items, table.times, *best, training, validation, scale, parameters)
 
 
 def _table(learning: Dataset, config: TrainingConfig) -> PopularityTable:

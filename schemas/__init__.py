@@ -12,7 +12,7 @@ from schemas.manifest import (
     TensorEntry,
     UserFeature,
 )
-from schemas.outputs import ModelAnnouncement, Reason, Recommendation, RecommendedItem, Source
+from schemas.outputs import ModelAnnouncement, Reason, Recommendation, RecommendedItem, RefreshRequest, Source
 from schemas.topics import TOPICS, Role, TopicSpec, topic_name
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Recommendation",
     "RecommendationRequest",
     "RecommendedItem",
+    "RefreshRequest",
     "Role",
     "Source",
     "TensorEntry",

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from schemas.inputs import InteractionEvent, Item, RecommendationRequest, UserProfile
 from schemas.manifest import Latest, Manifest
-from schemas.outputs import ModelAnnouncement, Recommendation
+from schemas.outputs import ModelAnnouncement, Recommendation, RefreshRequest
 
 MODELS: tuple[type[BaseModel], ...] = (
     InteractionEvent,
@@ -20,6 +20,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     Item,
     Recommendation,
     ModelAnnouncement,
+    RefreshRequest,
     Manifest,
     Latest,
 )

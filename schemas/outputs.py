@@ -1,10 +1,10 @@
-"""Messages that fewstep writes: recommendations and model announcements."""
+"""Messages that fewstep writes: recommendations, model announcements and refresh requests."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.base import Flat, Identifier, Outgoing
+from schemas.base import Flat, Identifier, Outgoing, Timestamp
 
 
 class _Part(BaseModel):
@@ -54,4 +54,18 @@ class ModelAnnouncement(Outgoing):
     digest: Annotated[str, Field(description="sha256 of the bundle's manifest.json")]
     url: Annotated[str, Field(description="Path below the model store; never leaves it")]
     published_at: str
+    action: Annotated[
+        Literal["publish", "promote", "rollback"],
+        Field(description="Why: it is new; a person chose it; a person goes back to it, so that workers do too"),
+    ] = "publish"
     measures: Flat = {}
+
+
+class RefreshRequest(Outgoing):
+    """A worker asks for a newer version of its model, because what it serves has become worse. Topic key: `model`."""
+
+    model: Identifier
+    model_version: Annotated[Identifier, Field(description="The version that is served and found wanting")]
+    reason: Annotated[str, Field(min_length=1, description="What was noticed, one line")]
+    measures: dict[str, float] = {}
+    timestamp: Annotated[Timestamp, Field(description="Event time at which it was noticed")]

@@ -14,6 +14,7 @@ class Role(StrEnum):
     MODELS = "models"
     RECOMMENDATIONS = "recommendations"
     DEAD_LETTERS = "dead-letters"
+    REFRESH_REQUESTS = "refresh-requests"
 
 
 class TopicSpec(NamedTuple):
@@ -31,6 +32,7 @@ TOPICS: dict[Role, TopicSpec] = {
     Role.MODELS: TopicSpec("compact", False),
     Role.RECOMMENDATIONS: TopicSpec("compact", True),
     Role.DEAD_LETTERS: TopicSpec("delete", False),
+    Role.REFRESH_REQUESTS: TopicSpec("delete", False),
 }
 
 

@@ -7,7 +7,8 @@ import orjson
 
 from schemas import Role, topic_name
 from stream.clients.whole_topic import WholeTopic
-from stream.core.decode import Event, Forget, Profile, Request, decode
+from stream.core.decode import Forget, Profile, Request, decode
+from stream.core.events import Event
 from stream.core.fold import UserKey
 from stream.core.records import Record
 from stream.core.state import EMPTY, UserState, apply_event

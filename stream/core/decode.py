@@ -17,7 +17,7 @@ from schemas import (
     UserProfile,
     epoch_ms,
 )
-from stream.core.cloudevents import Envelope, MalformedError, open_envelope
+from schemas.cloudevents import Envelope, MalformedError, open_envelope
 from stream.core.events import LATEST_MS, LONGEST_ID, Event, plain_event
 from stream.core.records import Record
 from stream.settings import LimitSettings

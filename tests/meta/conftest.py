@@ -2,16 +2,23 @@ import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kafka import KafkaProducer
 
 from meta import bundle, corpus, movielens, splits, synthetic
 from meta.config import TrainingConfig
 from meta.dataset import load
 from meta.training import train
+from schemas import KafkaSettings, Role, topic_name
+from stream.broker import Broker
+from stream.clients.provision import create_topics
+from stream.settings import Settings
 
 EPOCH_MS = 1_700_000_000_000
 WriteLines = Callable[[str, Iterable[object]], Path]
+Send = Callable[..., None]
 
 
 @pytest.fixture
@@ -79,3 +86,35 @@ def model_store(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         version="v1",
     )
     return store
+
+
+@pytest.fixture
+def kafka(broker: Broker, prefix: str) -> KafkaSettings:
+    """Kafka with all topics of a prefix of this test's own, two partitions each."""
+    settings = Settings.load(
+        # The embedded broker answers a fetch without data only after the whole wait.
+        kafka={"bootstrap_servers": broker.bootstrap_servers, "topic_prefix": prefix, "fetch_max_wait_ms": 50},
+        worker={"app_id": prefix},
+    )
+    create_topics(settings, partitions=2, replication_factor=1)
+    return settings.kafka
+
+
+@pytest.fixture
+def send(kafka: KafkaSettings) -> Send:
+    """Sends (key, value) pairs to the topic of a role; a value is bytes, None or what becomes JSON."""
+
+    def sent(role: Role, records: Iterable[tuple[str | None, Any]], **options: Any) -> None:
+        producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers.split(","))
+        for key, value in records:
+            content = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
+            producer.send(
+                topic_name(role, kafka.topic_prefix),
+                key=None if key is None else key.encode(),
+                value=content,
+                **options,
+            )
+        producer.flush()
+        producer.close()
+
+    return sent

@@ -11,9 +11,11 @@ from schemas import (
     TOPICS,
     InteractionEvent,
     Item,
+    ModelAnnouncement,
     Recommendation,
     RecommendationRequest,
     RecommendedItem,
+    RefreshRequest,
     Role,
     Source,
     UserProfile,
@@ -145,3 +147,25 @@ def test_a_json_schema_describes_every_field(model: type[BaseModel]) -> None:
     schema = json.loads(rendered()[f"{model.__name__}.schema.json"])
     assert schema["properties"].keys() == model.model_fields.keys()
     assert schema["description"]
+
+
+def test_an_announcement_says_whether_workers_go_forward_or_back_on_purpose() -> None:
+    told: dict[str, Any] = {
+        "model": "films",
+        "version": "7",
+        "digest": "0" * 64,
+        "url": "films/7",
+        "published_at": "2026-01-31T12:00:00Z",
+    }
+    assert ModelAnnouncement.model_validate(told).action == "publish"
+    assert ModelAnnouncement.model_validate(told | {"action": "rollback"}).action == "rollback"
+    with pytest.raises(ValidationError, match="action"):
+        ModelAnnouncement.model_validate(told | {"action": "downgrade"})
+
+
+def test_a_refresh_request_names_the_served_version_and_carries_finite_measures() -> None:
+    told = {"model": "films", "model_version": "7", "reason": "HR@10 fell", "timestamp": 1_769_860_800_000}
+    request = RefreshRequest.model_validate(told | {"measures": {"hr@10": 0.21}})
+    assert RefreshRequest.model_validate_json(request.model_dump_json()) == request
+    with pytest.raises(ValidationError, match="finite"):
+        RefreshRequest.model_validate(told | {"measures": {"hr@10": float("nan")}})
