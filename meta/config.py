@@ -111,11 +111,11 @@ class TrainingConfig(BaseModel):
         """Defaults that depend on objective and algorithm; what is given stays."""
         if not isinstance(given, dict):
             return given
-        filled = (_RATING_RECIPE if given.get("objective") == Objective.RATING else {}) | given
-        algorithm = filled.get("algorithm", Algorithm.AMORTIZED)
+        defaults = dict(_RATING_RECIPE) if given.get("objective") == Objective.RATING else {}
+        algorithm = given.get("algorithm")
         if algorithm in set(Algorithm) and not traits_of(Algorithm(algorithm)).steps:
-            filled = {"inner_steps": 0} | filled
-        return filled
+            defaults["inner_steps"] = 0
+        return defaults | given
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainingConfig":
@@ -146,4 +146,4 @@ def read_config(path: Path | None, **given: Any) -> TrainingConfig:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         found = f"{name} is {first['input']!r}: " if name else ""
-        raise ConfigurationError(f"{where}: {found}{first['msg']}; correct it") from None
+        raise ConfigurationError(f"{where}: {found}{first['msg'].removeprefix('Value error, ')}; correct it") from None

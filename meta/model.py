@@ -41,7 +41,7 @@ class Initialization(nn.Module):
         self.free_vectors, self.free_keys = drawn(n_items, d, scale=0.02), drawn(n_items, d, scale=0.02)
         self.content_vectors, self.content_keys = drawn(n_columns, d, scale=0.1), drawn(n_columns, d, scale=0.1)
         self.bias = nn.Parameter(torch.zeros(n_items) if known.item_biases is None else known.item_biases.clone())
-        self.content_bias = nn.Parameter(torch.zeros(n_columns))
+        self.content_bias = nn.Parameter(torch.zeros(n_columns * self.rating))
         self.popularity_weight = nn.Parameter(torch.tensor(0.0 if self.rating else 1.0))
         self.recency_weights = nn.Parameter(torch.full((len(config.taus_days),), 0.2))
         self.start = drawn(d, scale=0.1)
