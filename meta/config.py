@@ -34,8 +34,15 @@ class RankingLoss(StrEnum):
     """each query item against sampled negatives, as yes and no"""
 
 
-_RATING_RECIPE: dict[str, Any] = {"algorithm": Algorithm.META_SGD, "inner_steps": 5}
-"""Defaults where the objective is rating."""
+_RATING_RECIPE: dict[str, Any] = {
+    "d": 4,
+    "inner_steps": 5,
+    "epochs": 20,
+    "batch_users": 64,
+    "dropout": 0.0,
+    "validate_every": 1,
+}
+"""Defaults where the objective is rating: it starts from factors in closed form and needs few epochs from there."""
 
 
 class TrainingConfig(BaseModel):
