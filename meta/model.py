@@ -42,9 +42,10 @@ class Initialization(nn.Module):
         self.free_vectors, self.free_keys = drawn(n_items, d, scale=0.02), drawn(n_items, d, scale=0.02)
         self.content_vectors, self.content_keys = drawn(n_columns, d, scale=0.1), drawn(n_columns, d, scale=0.1)
         if known.item_vectors is not None:
-            self.register_buffer("first_vectors", known.item_vectors)
             self.free_vectors.data.zero_()
             self.content_vectors.data.zero_()
+        first = known.item_vectors if known.item_vectors is not None else torch.zeros(n_items, d)
+        self.register_buffer("first_vectors", first if self.rating else torch.zeros(0, d))
         self.bias = nn.Parameter(torch.zeros(n_items) if known.item_biases is None else known.item_biases.clone())
         self.content_bias = nn.Parameter(torch.zeros(n_columns * self.rating))
         self.popularity_weight = nn.Parameter(torch.tensor(0.0 if self.rating else 1.0))
