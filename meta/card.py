@@ -4,6 +4,11 @@ from typing import Any
 
 from schemas import Manifest, rfc3339
 
+_SCORES = {
+    "ranking": "Scores order one user's list; they are not probabilities.",
+    "rating": "A score is the rating that is expected of the user; it is not cut to the scale.",
+}
+
 
 def model_card(manifest: Manifest) -> str:
     """Markdown on what the model is, what it was trained on, how well it did, and what it cannot do."""
@@ -25,7 +30,7 @@ def model_card(manifest: Manifest) -> str:
         "## Limits",
         "The validation users also chose the epoch, so the figures above lean to the good side: measure on held-out"
         " users with `fewstep evaluate` before trusting them. Popularity is that of the training span; the older the"
-        " bundle, the staler it is. Scores order one user's list; they are not probabilities.",
+        f" bundle, the staler it is. {_SCORES[manifest.objective]}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -35,13 +40,14 @@ def _measures(measures: dict[str, Any]) -> list[str]:
         return ["No validation user had events enough to measure on."]
     blocks = []
     for mode, found in measures.items():
-        sizes = list(next(iter(found["scorers"].values()))["ndcg"])
+        measure, title = ("mae", "Mean absolute error") if mode == "rating" else ("ndcg", f"nDCG@{found['cutoff']}")
+        sizes = list(next(iter(found["scorers"].values()))[measure])
         rows = [
-            f"| {name} | " + " | ".join(_number(each["ndcg"][size]["mean"]) for size in sizes) + " |"
+            f"| {name} | " + " | ".join(_number(each[measure][size]["mean"]) for size in sizes) + " |"
             for name, each in found["scorers"].items()
         ]
         head = "| scorer | " + " | ".join(f"k={size}" for size in sizes) + " |"
-        blocks.append(f"nDCG@{found['cutoff']} on {found['n_users']} validation users, mode `{mode}`:")
+        blocks.append(f"{title} on {found['n_users']} validation users, mode `{mode}`:")
         blocks.append("\n".join([head, "|---" * (len(sizes) + 1) + "|", *rows]))
     return blocks
 

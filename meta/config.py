@@ -34,8 +34,15 @@ class RankingLoss(StrEnum):
     """each query item against sampled negatives, as yes and no"""
 
 
-_RATING_RECIPE: dict[str, Any] = {"algorithm": Algorithm.META_SGD, "inner_steps": 5}
-"""Defaults where the objective is rating."""
+_RATING_RECIPE: dict[str, Any] = {
+    "d": 4,
+    "inner_steps": 5,
+    "epochs": 20,
+    "batch_users": 64,
+    "dropout": 0.0,
+    "validate_every": 1,
+}
+"""Defaults where the objective is rating: it starts from factors in closed form and needs few epochs from there."""
 
 
 class TrainingConfig(BaseModel):
@@ -111,11 +118,11 @@ class TrainingConfig(BaseModel):
         """Defaults that depend on objective and algorithm; what is given stays."""
         if not isinstance(given, dict):
             return given
-        filled = (_RATING_RECIPE if given.get("objective") == Objective.RATING else {}) | given
-        algorithm = filled.get("algorithm", Algorithm.AMORTIZED)
+        defaults = dict(_RATING_RECIPE) if given.get("objective") == Objective.RATING else {}
+        algorithm = given.get("algorithm")
         if algorithm in set(Algorithm) and not traits_of(Algorithm(algorithm)).steps:
-            filled = {"inner_steps": 0} | filled
-        return filled
+            defaults["inner_steps"] = 0
+        return defaults | given
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainingConfig":
@@ -146,4 +153,4 @@ def read_config(path: Path | None, **given: Any) -> TrainingConfig:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         found = f"{name} is {first['input']!r}: " if name else ""
-        raise ConfigurationError(f"{where}: {found}{first['msg']}; correct it") from None
+        raise ConfigurationError(f"{where}: {found}{first['msg'].removeprefix('Value error, ')}; correct it") from None

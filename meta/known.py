@@ -10,6 +10,7 @@ from meta.config import TrainingConfig
 from meta.content import content_matrix
 from meta.dataset import RATING_TYPE, Dataset
 from meta.encodings import NEGATIVE_TYPES
+from meta.factors import rating_factors
 from meta.prior import popularity
 from meta.rating_protocol import kind_ratings, rated_only
 from meta.sampling import Proposal, Sample, proposal
@@ -35,6 +36,10 @@ class Known(NamedTuple):
     """(n_kinds,) the rating that a kind stands for, None for ranking"""
     item_biases: Tensor | None = None
     """(n_items,) where the items' biases start, zeros without"""
+    item_vectors: Tensor | None = None
+    """(n_items, d) where the free parts of the item vectors start, near 0 without"""
+    shrinkage: float = 5.0
+    """where the inner loop's kappa starts"""
     mean_rating: float = 0.0
     sample: Sample | None = None
 
@@ -56,7 +61,7 @@ def known_of(
         kind_weights=_kind_weights(dataset.kinds, config),
         sample=sample,
     )
-    return (_with_ratings(known, learning) if config.objective.rating else known), items
+    return (_with_ratings(known, learning, config, rng) if config.objective.rating else known), items
 
 
 def _kind_weights(kinds: EventKinds, config: TrainingConfig) -> Tensor:
@@ -69,15 +74,19 @@ def _kind_weights(kinds: EventKinds, config: TrainingConfig) -> Tensor:
     return torch.tensor(weights)
 
 
-def _with_ratings(known: Known, learning: Dataset) -> Known:
+def _with_ratings(known: Known, learning: Dataset, config: TrainingConfig, rng: np.random.Generator) -> Known:
     rated = rated_only(learning)
     of_kind, mean = kind_ratings(learning), float(rated.rating.mean())
     counts = np.bincount(rated.item, minlength=rated.n_items)
     above = np.bincount(rated.item, weights=rated.rating - mean, minlength=rated.n_items)
+    biases = above / (counts + _SHRINKAGE)
+    factors = rating_factors(rated, rated.rating - mean - biases[rated.item], d=config.d, rng=rng)
     unrated = torch.from_numpy(np.isnan(of_kind))
     return known._replace(
         kind_weights=torch.where(unrated, _UNRATED * known.kind_weights.abs(), known.kind_weights),
         kind_ratings=torch.from_numpy(np.where(np.isnan(of_kind), mean, of_kind)).float(),
-        item_biases=torch.from_numpy(above / (counts + _SHRINKAGE)).float(),
+        item_biases=torch.from_numpy(biases).float(),
+        item_vectors=torch.from_numpy(factors.item_vectors).float(),
+        shrinkage=factors.shrinkage,
         mean_rating=mean,
     )

@@ -12,6 +12,8 @@ from meta.sampling import Columns
 _NO_CANDIDATE = -1e9
 """Score of an excluded item; infinity would give NaN for a user who had the whole catalog."""
 
+_TRIPLETS = 16
+
 
 def softmax_loss(scores: Tensor, columns: Columns, *, apart_share: float) -> Tensor:
     """Negative log-likelihood: softmax over the catalog less what the user had before.
@@ -51,15 +53,22 @@ def siamese_loss(distances: Tensor, columns: Columns, *, margin: float) -> Tenso
 
 
 def triplet_loss(distances: Tensor, columns: Columns, *, margin: float) -> Tensor:
-    """Hinge on squared distances (b, m): user to wanted item, plus margin, less user to each other item; mean over the
-    triplets of a wanted item. Source: Schroff et al., FaceNet, CVPR 2015 (arXiv:1503.03832)."""
+    """Hinge on squared distances (b, m): user to wanted item, plus margin, less user to another item; mean over
+    triplets, of which each wanted item has at most 16, with the others in turn.
+
+    Source: Schroff et al., FaceNet, CVPR 2015 (arXiv:1503.03832).
+    """
     task, at = columns.targets.nonzero(as_tuple=True)
     others = ~columns.excluded & ~columns.targets
-    # A column that is some task's query item is nobody's negative: leaving those out saves most of the work.
-    used = others.any(0)
-    others = others[:, used][task]
-    hinge = functional.relu(distances[task, at][:, None] + margin - distances[:, used][task]) * others
-    return (hinge.sum(1) / others.sum(1).clamp(min=1)).sum() / max(1, len(task))
+    # A column that is some task's query item is nobody's negative.
+    used = others.any(0).nonzero()[:, 0]
+    if not len(used) or not len(task):
+        return distances.sum() * 0.0
+    turn = torch.arange(len(task))[:, None] * _TRIPLETS + torch.arange(min(_TRIPLETS, len(used)))
+    other = used[turn % len(used)]
+    allowed = others[task[:, None], other]
+    hinge = functional.relu(distances[task, at][:, None] + margin - distances[task[:, None], other]) * allowed
+    return hinge.sum() / allowed.sum().clamp(min=1)
 
 
 def rating_loss(predicted: Tensor, ratings: Tensor, targets: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ class Initialization(nn.Module):
 
     content: Tensor
     kind_signs: Tensor
+    first_vectors: Tensor
 
     def __init__(self, config: TrainingConfig, known: Known, *, generator: torch.Generator) -> None:
         super().__init__()
@@ -40,11 +41,16 @@ class Initialization(nn.Module):
         self.register_buffer("content", known.content)
         self.free_vectors, self.free_keys = drawn(n_items, d, scale=0.02), drawn(n_items, d, scale=0.02)
         self.content_vectors, self.content_keys = drawn(n_columns, d, scale=0.1), drawn(n_columns, d, scale=0.1)
+        if known.item_vectors is not None:
+            self.free_vectors.data.zero_()
+            self.content_vectors.data.zero_()
+        first = known.item_vectors if known.item_vectors is not None else torch.zeros(n_items, d)
+        self.register_buffer("first_vectors", first if self.rating else torch.zeros(0, d))
         self.bias = nn.Parameter(torch.zeros(n_items) if known.item_biases is None else known.item_biases.clone())
-        self.content_bias = nn.Parameter(torch.zeros(n_columns))
+        self.content_bias = nn.Parameter(torch.zeros(n_columns * self.rating))
         self.popularity_weight = nn.Parameter(torch.tensor(0.0 if self.rating else 1.0))
         self.recency_weights = nn.Parameter(torch.full((len(config.taus_days),), 0.2))
-        self.start = drawn(d, scale=0.1)
+        self.start = drawn(d, scale=0.0 if self.rating else 0.1)
         self.user_weights = drawn(known.n_user_features, self.width, scale=0.01)
         self.attention_key = drawn(d, scale=0.1)
         self.position_logits = nn.Parameter(torch.zeros(config.positions, 1))
@@ -60,10 +66,12 @@ class Initialization(nn.Module):
         learned = self.traits.learned_rule
         shape = (config.inner_steps, self.width)
         self.step_sizes = nn.Parameter(torch.full(shape, config.inner_rate), requires_grad=learned)
-        decays = torch.full((config.inner_steps, 1), math.log(0.1) if learned else -math.inf)
+        # For ratings 1 makes it a ridge regression with all of its penalty, which one fixed rule cannot do without.
+        decay = 1.0 if self.rating else 0.1 * learned
+        decays = torch.full((config.inner_steps, 1), decay).log()
         self.log_step_decays = nn.Parameter(decays, requires_grad=learned)
         self.support_power = nn.Parameter(torch.tensor([0.5]), requires_grad=learned)
-        self.log_shrinkage = nn.Parameter(torch.tensor([math.log(5.0)]), requires_grad=learned)
+        self.log_shrinkage = nn.Parameter(torch.tensor([math.log(known.shrinkage)]), requires_grad=learned)
         self.register_buffer("kind_signs", torch.sign(known.kind_weights[:, None]))
         magnitudes = known.kind_weights[:, None].abs().log()
         self.log_kind_weights = nn.Parameter(magnitudes, requires_grad=learned)
@@ -92,6 +100,8 @@ class Initialization(nn.Module):
     def items(self) -> Tensors:
         """`item_vectors` Q (n_items, width) and, for a pooled start, `item_keys` P (n_items, d); `sample_vectors`."""
         free = self.free_vectors + self.content @ self.content_vectors
+        if self.rating:
+            free = free + self.first_vectors
         if self.traits.encoder:
             unit = functional.normalize(free, dim=1)
             return {"item_vectors": unit, "item_keys": unit}

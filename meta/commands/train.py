@@ -60,7 +60,7 @@ def train(
         if not members.leads:
             return
         with console.status("measuring and exporting"):
-            measures = _measure(dataset, trained, seed=seed)
+            measures = (_measure_ratings if recipe.objective.rating else _measure)(dataset, trained, seed=seed)
             files = [path for path in (interactions, items, users) if path is not None]
             manifest = bundle.write_bundle(
                 model_store,
@@ -77,8 +77,13 @@ def train(
     if json_output:
         typer.echo(manifest.model_dump_json(include={"model", "version", "measures", "data", "seeds"}))
         return
-    for found in measures.values():
-        Console().print(tables.of_scorers(found)[0])
+    for mode, found in measures.items():
+        if mode != "rating":
+            Console().print(tables.of_scorers(found)[0])
+        else:
+            for name, each in found["scorers"].items():
+                errors = ", ".join(f"k={k} {estimate['mean']:.3f}" for k, estimate in each["mae"].items())
+                typer.echo(f"mean absolute error, {name}: {errors}")
     if not measures:
         typer.echo("no validation user has events enough to measure on")
     typer.echo(
@@ -99,22 +104,25 @@ def _train(
     from meta import training
 
     curve: list[tuple[int, float]] = []
+    measure = "error" if config.objective.rating else "nDCG@10"
     if not console.is_terminal or members.size > 1:
 
-        def tell(epoch: int, ndcg: float | None) -> None:
-            if ndcg is not None:
-                curve.append((epoch, ndcg))
-            if ndcg is not None and members.leads:
-                typer.echo(f"epoch {epoch} of {config.epochs}: validation nDCG@10 {ndcg:.4f}", err=True)
+        def tell(epoch: int, found: float | None) -> None:
+            if found is None:
+                return
+            curve.append((epoch, found))
+            if members.leads:
+                typer.echo(f"epoch {epoch} of {config.epochs}: validation {measure} {abs(found):.4f}", err=True)
 
         return training.train(dataset, config, seed=seed, progress=tell, members=members), curve
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("training", total=config.epochs)
 
-        def advance(epoch: int, ndcg: float | None) -> None:
-            if ndcg is not None:
-                curve.append((epoch, ndcg))
-            described = None if ndcg is None else f"training, validation nDCG@10 {ndcg:.4f}"
+        def advance(epoch: int, found: float | None) -> None:
+            described = None
+            if found is not None:
+                curve.append((epoch, found))
+                described = f"training, validation {measure} {abs(found):.4f}"
             bar.update(task, completed=epoch, description=described)
 
         return training.train(dataset, config, seed=seed, progress=advance, members=members), curve
@@ -139,6 +147,21 @@ def _measure(dataset: "Dataset", trained: "Trained", *, seed: int) -> dict[str, 
         mode.value: protocol.evaluate(scorers, validation, mode=mode, reference=baselines.RECENCY, seed=seed)
         for mode in Mode
     }
+
+
+def _measure_ratings(dataset: "Dataset", trained: "Trained", *, seed: int) -> dict[str, Any]:
+    """The measures of ratings on the validation users; empty where none has ratings enough."""
+    from meta import protocol, rating_protocol
+    from meta.dataset import subset
+    from meta.training import as_scorer
+
+    validation = rating_protocol.rated_only(subset(dataset, trained.validation_users))
+    if not (validation.lengths >= rating_protocol.QUERY_END).any():
+        return {}
+    users, learned = rating_protocol.rating_users(validation), as_scorer(trained)
+    scorers = [learned, protocol.Unadapted(learned, "unadapted start")]
+    found = {scorer.name: rating_protocol.predict(scorer, validation, users) for scorer in scorers}
+    return {"rating": rating_protocol.report(found, scorers[1].name, seed=seed)}
 
 
 def sha256_of(path: Path) -> str:

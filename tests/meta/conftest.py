@@ -118,3 +118,17 @@ def send(kafka: KafkaSettings) -> Send:
         producer.close()
 
     return sent
+
+
+@pytest.fixture(scope="session")
+def rated(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same world in a folder of its own, with ratings that depend on item and user, and with some views."""
+    rows = [json.loads(line) for line in (made_up / "interactions.jsonl").read_text().splitlines()]
+    for number, row in enumerate(rows):
+        good = int(row["item_id"].split("-")[1]) % 3 + int(row["user_id"].split("-")[1]) % 2
+        row |= {"event_type": "rating", "value": 1.0 + good} if number % 7 else {"event_type": "view", "value": None}
+    out = tmp_path_factory.mktemp("rated")
+    (out / "interactions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("items.jsonl", "users.jsonl"):
+        (out / name).write_bytes((made_up / name).read_bytes())
+    return out

@@ -1,7 +1,6 @@
 """Every member of the family: trained for a moment, exported, and served from the same contract."""
 
 import functools
-import json
 
 import numpy as np
 import onnxruntime as ort
@@ -31,19 +30,8 @@ def world(made_up) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def ratings(made_up, tmp_path_factory) -> Dataset:
-    """The same world, in which positions in the alphabet say how good an item is found."""
-    rows = [json.loads(line) for line in (made_up / "interactions.jsonl").read_text().splitlines()]
-    for number, row in enumerate(rows):
-        value = 1.0 + (int(row["item_id"].split("-")[1]) + number % 2) % 5
-        row |= {"event_type": "rating", "value": value} if number % 7 else {"event_type": "view", "value": None}
-    path = tmp_path_factory.mktemp("ratings") / "interactions.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return load(path, made_up / "items.jsonl", made_up / "users.jsonl")
-
-
-@pytest.fixture(scope="module")
-def data_of(world, ratings):
+def data_of(world, rated):
+    ratings = load(rated / "interactions.jsonl", rated / "items.jsonl", rated / "users.jsonl")
     return lambda name: ratings if name.startswith("rating") else world
 
 

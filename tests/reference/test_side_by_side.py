@@ -245,7 +245,7 @@ def test_the_core_does_what_the_reference_says(bundle: Bundle) -> None:
 
 apply_event = stream.core.fold.apply_event
 wanted_lists = stream.core.step.wanted_lists
-encode = stream.core.step.encode
+encode = stream.core.fold.encode
 best_rows = stream.core.lists.best_rows
 reasons_for = stream.core.lists.reasons_for
 
@@ -291,7 +291,7 @@ MUTANTS: list[tuple[Any, str, Callable[..., Any]]] = [
     (stream.core.fold, "apply_event", _late_as_newest),
     (stream.core.fold, "apply_event", _forgetting_what_was_seen),
     (stream.core.step, "wanted_lists", _by_the_clock),
-    (stream.core.step, "encode", _row_without_event_ids),
+    (stream.core.fold, "encode", _row_without_event_ids),
     (stream.core.lists, "best_rows", _second_best),
     (stream.core.lists, "reasons_for", _turned_reasons),
 ]

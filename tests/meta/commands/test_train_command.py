@@ -2,13 +2,17 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from meta.commands.train import train
+from meta.dataset import load
 from meta.served import load_served
+from meta.supports import first_events
 from schemas.errors import ConfigurationError, DataError
+from stream.engine.bundle import load_bundle
 
 
 @pytest.fixture
@@ -55,6 +59,35 @@ def test_it_tells_people_the_measures_and_what_to_type_next(run, tmp_path):
     assert "wrote small, version" in done.stdout
     assert f"fewstep worker --model-store {tmp_path / 'store'} --model small" in done.stdout.replace("\n", " ")
     assert "epoch 2 of 2: validation nDCG@10" in done.stderr
+
+
+def test_ratings_are_learned_told_and_served_as_ratings(run, rated, tmp_path):
+    done = run(objective="rating", interactions=rated / "interactions.jsonl")
+    assert done.exit_code == 0, done.exception
+    assert "mean absolute error, fewstep: k=0" in done.stdout
+    loaded = load_bundle(str(tmp_path / "store"), "small")
+    assert loaded.manifest.objective == "rating"
+    card = (tmp_path / "store" / "small" / loaded.manifest.version / "README.md").read_text()
+    assert "Mean absolute error on" in card
+    dataset = load(rated / "interactions.jsonl", rated / "items.jsonl", rated / "users.jsonl", like=loaded.manifest)
+    supports = first_events(dataset, np.arange(8), 5)._asdict()
+    features = supports | {"time_index": np.zeros(8, dtype=np.int64)}
+    users, vectors = loaded.adapt(features)
+    scores = loaded.score(users, features["time_index"])
+    assert 1 < scores.mean() < 4
+    # What the events say adds up to all that tells the score from the one without them.
+    nobody = {name: np.zeros_like(feature) for name, feature in features.items()}
+    nobody["user_features"] = features["user_features"]
+    without = loaded.score(loaded.adapt(nobody)[0], features["time_index"])
+    said = np.einsum("id,bsd->bi", loaded.catalog.vectors, vectors)
+    np.testing.assert_allclose(scores, without + said, atol=1e-5)
+
+
+@pytest.mark.parametrize(("algorithm", "complaint"), [("mamal", "algorithm is 'mamal'"), ("siamese", "no ratings")])
+def test_an_algorithm_that_there_is_not_or_that_does_not_fit_is_refused(run, algorithm, complaint):
+    done = run(algorithm=algorithm, objective="rating")
+    assert isinstance(done.exception, ConfigurationError)
+    assert complaint in str(done.exception)
 
 
 def test_short_histories_train_without_measures(run, write_lines, event):
