@@ -12,6 +12,7 @@ import numpy as np
 from safetensors.torch import save
 
 from meta import ledger
+from meta.canary import CANARY_FILE, record_canary
 from meta.card import model_card
 from meta.config import TrainingConfig
 from meta.dataset import Dataset
@@ -60,6 +61,7 @@ def build_bundle(
         **{name: save(dict(sorted(group.items()))) for name, group in tensors.items()},
         "items.jsonl.gz": _compressed(dataset.items),
         PARAMETERS_FILE: save(dict(sorted(trained.parameters.items()))),
+        CANARY_FILE: record_canary(trained, [item.item_id for item in dataset.items], n_kinds=len(dataset.kinds)),
     }
     version = version or f"{created:%Y%m%dT%H%M%SZ}-{_content_hash(files)[:8]}"
     manifest = Manifest(

@@ -60,6 +60,8 @@ def write_tiny_bundle(
     tensors: Mapping[str, np.ndarray] | None = None,
     withdrawn: tuple[int, ...] = (),
     latest: bool = True,
+    created_at: str = "2026-01-31T12:00:00Z",
+    canary: bool = True,
 ) -> Manifest:
     """Write `<store>/<model>/<version>/` and `latest.json`; items are `i0`, `i1`, ... in row order.
 
@@ -76,11 +78,13 @@ def write_tiny_bundle(
         "items.safetensors": save(items),
         "items.jsonl.gz": gzip.compress(_item_lines(n_items, withdrawn), mtime=0),
     }
+    if canary:
+        files["canary.safetensors"] = save(_canary(drawn, n_items))
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         model=model,
         version=version,
-        created_at="2026-01-31T12:00:00Z",
+        created_at=created_at,
         algorithm="tiny",
         inner_steps=1,
         n_items=n_items,
@@ -110,6 +114,40 @@ def write_manifest(store: Path, manifest: Manifest, *, latest: bool = True, **ch
     if latest:
         pointer = Latest(model=manifest.model, version=manifest.version, digest=sha256(text).hexdigest())
         (store / manifest.model / "latest.json").write_text(pointer.model_dump_json())
+
+
+def replace_file(store: Path, manifest: Manifest, name: str, data: bytes) -> None:
+    """Replace a file together with its entry in the manifest and the pointer, so that only its content is wrong."""
+    (store / manifest.model / manifest.version / name).write_bytes(data)
+    files = json.loads(manifest.model_dump_json())["files"]
+    files[name] = {"size": len(data), "sha256": sha256(data).hexdigest()}
+    write_manifest(store, manifest, files=files)
+
+
+def _canary(tensors: Mapping[str, np.ndarray], n_items: int) -> dict[str, np.ndarray]:
+    """What the graphs below compute, in numpy, for users with no event up to three."""
+    rng = np.random.default_rng(1)
+    mask = (np.arange(3) < np.arange(4)[:, None]).astype(np.float32)
+    features = {
+        "support_items": rng.integers(0, n_items, (4, 3)) * mask.astype(np.int64),
+        "support_mask": mask,
+        "support_kind": rng.integers(0, len(KINDS), (4, 3)) * mask.astype(np.int64),
+        "support_age": mask * 2,
+        "user_features": np.eye(4, len(tensors["profile_weights"]), dtype=np.float32),
+        "time_index": np.arange(4) % 2,
+    }
+    weights = tensors["kind_weights"][features["support_kind"]] * mask / (mask * 2 + tensors["half_life"])
+    shares = weights / (mask.sum(axis=1, keepdims=True) + 1)
+    learned = np.einsum("bsd,bs->bd", tensors["item_vectors"][features["support_items"]], shares)
+    user_vector = learned + features["user_features"] @ tensors["profile_weights"] + tensors["start"]
+    scores = user_vector @ tensors["item_vectors"].T + tensors["prior"][features["time_index"]]
+    ids = "".join(f"i{row}\0" for row in range(n_items)).encode()
+    return features | {
+        "user_vector": user_vector,
+        "scores": scores,
+        "score_rows": np.arange(n_items),
+        "item_ids_sha256": np.frombuffer(sha256(ids).digest(), dtype="<i8"),
+    }
 
 
 def _item_lines(n_items: int, withdrawn: tuple[int, ...]) -> bytes:

@@ -17,6 +17,7 @@ from schemas import FORMAT_VERSION, Item, Latest, Manifest
 from schemas.errors import BundleError
 from stream.core.adapter import Features, Floats, Ints
 from stream.core.catalog import Catalog, index_items
+from stream.engine.canary import CANARY_FILE, check_canary
 from stream.engine.runtime import Array, Graph, open_graph, run_graph
 from stream.engine.store import Store, open_store, read_file
 
@@ -52,18 +53,26 @@ class Bundle:
         return run_graph(self.score_graph, {"user_vector": user_vector, "time_index": time_index})[0]
 
 
-def load_bundle(store_url: str, model: str, version: str | None = None, *, threads: int = 1) -> Bundle:
+def read_latest(store_url: str, model: str) -> Latest:
+    """Which version of a model is to be served. Raises BundleError where that cannot be read."""
+    latest = _parse(Latest, read_file(open_store(store_url), model, "latest.json"), f"{model}/latest.json")
+    if latest.model != model:
+        raise BundleError(f"{model}/latest.json names model {latest.model}: publish the model again")
+    return latest
+
+
+def load_bundle(
+    store_url: str, model: str, version: str | None = None, *, digest: str | None = None, threads: int = 1
+) -> Bundle:
     """Load a version of a model, the one that `latest.json` names if None; `threads` serve one graph run.
 
-    Raises BundleError, before any part is used, for whatever is missing, damaged, of another format, inconsistent, or
-    gives numbers that are not finite.
+    `digest` is the sha256 that the manifest of the given version must have. Raises BundleError, before any part is
+    used, for whatever is missing, damaged, of another format, inconsistent, gives numbers that are not finite, or
+    other numbers than were recorded when it was made.
     """
     store = open_store(store_url)
-    digest = None
     if version is None:
-        latest = _parse(Latest, read_file(store, model, "latest.json"), f"{model}/latest.json")
-        if latest.model != model:
-            raise BundleError(f"{model}/latest.json names model {latest.model}: publish the model again")
+        latest = read_latest(store_url, model)
         version, digest = latest.version, latest.digest
     where = f"bundle {model}/{version}"
     manifest, digest = _read_manifest(store, model, version, expected=digest)
@@ -85,6 +94,8 @@ def load_bundle(store_url: str, model: str, version: str | None = None, *, threa
     ]
     bundle = Bundle(manifest, digest, catalog, *graphs)
     _probe(bundle, where)
+    if CANARY_FILE in manifest.files:  # a bundle that was made by other tools may have none
+        check_canary(_read_checked(store, manifest, CANARY_FILE), bundle, where)
     return bundle
 
 
@@ -93,7 +104,7 @@ def _read_manifest(store: Store, model: str, version: str, *, expected: str | No
     data = read_file(store, model, version, "manifest.json")
     digest = sha256(data).hexdigest()
     if expected is not None and digest != expected:
-        raise BundleError(f"{where} is not the one that latest.json names (sha256 differs): publish the model again")
+        raise BundleError(f"{where} is not the one that was published (sha256 differs): publish the model again")
     try:
         fields = orjson.loads(data)
     except orjson.JSONDecodeError as error:

@@ -7,7 +7,8 @@ from hashlib import sha256
 import fsspec
 import numpy as np
 import pytest
-from tiny_bundle import write_manifest, write_tiny_bundle
+from safetensors.numpy import load, save
+from tiny_bundle import replace_file, write_manifest, write_tiny_bundle
 
 from schemas import Manifest
 from schemas.errors import BundleError
@@ -16,15 +17,6 @@ from stream.engine.bundle import load_bundle
 
 def manifest_of(store):
     return Manifest.model_validate_json((store / "default" / "v1" / "manifest.json").read_bytes())
-
-
-def replace_file(store, name, data):
-    """Replace a file together with its entry in the manifest, so that only its content is wrong."""
-    manifest = manifest_of(store)
-    (store / "default" / "v1" / name).write_bytes(data)
-    files = json.loads(manifest.model_dump_json())["files"]
-    files[name] = {"size": len(data), "sha256": sha256(data).hexdigest()}
-    write_manifest(store, manifest, files=files)
 
 
 def refusal(store, *, model="default", version=None):
@@ -129,7 +121,7 @@ def test_a_damaged_cut_or_missing_file_is_named(damaged_store, name):
     ],
 )
 def test_a_file_of_another_content_is_refused(damaged_store, name, data, expected):
-    replace_file(damaged_store, name, data)
+    replace_file(damaged_store, manifest_of(damaged_store), name, data)
     assert expected in refusal(damaged_store)
 
 
@@ -160,18 +152,55 @@ def test_a_tensor_that_is_not_finite_is_named(tmp_path):
 
 
 def test_finite_weights_that_overflow_are_found_by_the_probe(tmp_path):
-    write_tiny_bundle(tmp_path, tensors={"start": np.full(4, 3e38, dtype=np.float32)})
+    write_tiny_bundle(tmp_path, tensors={"start": np.full(4, 3e38, dtype=np.float32)}, canary=False)
     assert "gives scores that are not finite on a probe batch" in refusal(tmp_path)
 
 
 def test_tensors_that_do_not_fit_their_graph_fail_the_probe(tmp_path):
-    write_tiny_bundle(tmp_path, tensors={"start": np.zeros((2, 4), dtype=np.float32)})
+    write_tiny_bundle(tmp_path, tensors={"start": np.zeros((2, 4), dtype=np.float32)}, canary=False)
     assert "adapt.onnx of bundle default/v1 failed on a batch" in refusal(tmp_path)
 
 
 def test_a_graph_without_a_needed_output_is_refused(damaged_store):
-    replace_file(damaged_store, "adapt.onnx", (damaged_store / "default" / "v1" / "score.onnx").read_bytes())
+    replace_file(
+        damaged_store,
+        manifest_of(damaged_store),
+        "adapt.onnx",
+        (damaged_store / "default" / "v1" / "score.onnx").read_bytes(),
+    )
     assert "user_vector" in refusal(damaged_store)
+
+
+def swapped_rows(store, file, *names):
+    """Swap item rows 3 and 4 of tensors, with checksums that fit."""
+    tensors = load((store / "default" / "v1" / file).read_bytes())
+    for name in names:
+        axis = 1 if name == "prior" else 0
+        order = np.arange(tensors[name].shape[axis])
+        order[[3, 4]] = 4, 3
+        tensors[name] = np.ascontiguousarray(np.take(tensors[name], order, axis=axis))
+    replace_file(store, manifest_of(store), file, save(tensors))
+
+
+@pytest.mark.parametrize("names", [("item_vectors",), ("prior",), ("item_vectors", "prior")])
+def test_swapped_item_rows_are_found_by_the_canary(damaged_store, names):
+    swapped_rows(damaged_store, "items.safetensors", *names)
+    assert "differ from those recorded at its training" in refusal(damaged_store)
+
+
+def test_items_listed_in_another_order_than_their_rows_are_found_by_the_canary(damaged_store):
+    path = damaged_store / "default" / "v1" / "items.jsonl.gz"
+    lines = gzip.decompress(path.read_bytes()).splitlines(keepends=True)
+    lines[3], lines[4] = lines[4], lines[3]
+    replace_file(damaged_store, manifest_of(damaged_store), "items.jsonl.gz", gzip.compress(b"".join(lines)))
+    assert "in another order than its tensors" in refusal(damaged_store)
+
+
+def test_a_canary_that_lacks_a_part_is_refused_and_a_bundle_without_one_is_served(damaged_store):
+    replace_file(damaged_store, manifest_of(damaged_store), "canary.safetensors", save({"scores": np.zeros(1)}))
+    assert "canary.safetensors of bundle default/v1 has no tensor" in refusal(damaged_store)
+    write_tiny_bundle(damaged_store, version="v2", canary=False)
+    assert load_bundle(str(damaged_store), "default").manifest.version == "v2"
 
 
 def test_a_store_that_nobody_serves_is_refused():
