@@ -31,7 +31,7 @@ def record_canary(trained: Trained, item_ids: Sequence[str], *, n_kinds: int) ->
         len(item_ids),
         trained.theta["user_weights"].shape[0] if "user_weights" in trained.theta else 0,
     )
-    features = {
+    features: dict[str, np.ndarray] = {
         "support_items": rng.integers(0, n_items, filled.shape) * filled,
         "support_mask": filled.astype(np.float32),
         "support_kind": rng.integers(0, n_kinds, filled.shape) * filled,
@@ -48,7 +48,8 @@ def record_canary(trained: Trained, item_ids: Sequence[str], *, n_kinds: int) ->
         "score_rows": rows,
         "item_ids_sha256": np.frombuffer(digest, dtype="<i8"),
     }
-    return save(features | recorded)
+    content: bytes = save(features | recorded)
+    return content
 
 
 def _run(trained: Trained, features: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -33,6 +33,9 @@ class ModelSettings(_Section):
 
     store: Annotated[str, Field(description="fsspec URL or path of the model store")] = "models"
     name: str = "default"
+    poll_interval_s: Annotated[
+        float, Field(gt=0, description="The store is looked into this often, in case an announcement was missed")
+    ] = 30.0
 
 
 class StateSettings(_Section):

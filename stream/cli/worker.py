@@ -34,8 +34,8 @@ def worker(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what Faust and the Kafka client do.")] = False,
 ) -> None:
     """Consume events, adapt, publish lists; run as many as there are partitions, at most."""
-    from stream.core.step import Step
     from stream.engine.bundle import load_bundle
+    from stream.engine.watch import Watch
     from stream.shell.preflight import check_cluster
     from stream.shell.worker import serve
 
@@ -54,7 +54,7 @@ def worker(
         "serving %s %s from %s to %s", bundle.manifest.model, bundle.manifest.version, settings.model.store,
         settings.kafka.bootstrap_servers,
     )  # fmt: skip
-    serve(settings, Step(bundle, settings), found, model=(bundle.manifest.model, bundle.manifest.version))
+    serve(settings, Watch(settings, bundle), found)
 
 
 def _end(number: int, frame: object) -> None:

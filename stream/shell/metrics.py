@@ -7,6 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from stream.core.step import COUNTERS
+from stream.engine.watch import Snapshot
 from stream.shell.agent import Progress
 from stream.shell.health import View
 
@@ -24,10 +25,10 @@ class WorkerCollector(Collector):
         view: Callable[[], View],
         is_ready: Callable[[], bool],
         recovery_remaining: Callable[[], int],
-        model: tuple[str, str],
+        served: Callable[[], Snapshot],
     ) -> None:
         self._progress, self._view, self._is_ready = progress, view, is_ready
-        self._recovery_remaining, self._model = recovery_remaining, model
+        self._recovery_remaining, self._served = recovery_remaining, served
 
     def collect(self) -> Iterator[Metric]:
         """All metrics but those of the process."""
@@ -52,8 +53,17 @@ class WorkerCollector(Collector):
         for reason, count in sorted(dict(progress.letters).items()):
             letters.add_metric([reason], count)
         yield letters
-        name, version = self._model
-        yield InfoMetricFamily("fewstep_bundle", "The bundle that is served", value={"model": name, "version": version})
+        yield from _bundle_metrics(self._served())
+
+
+def _bundle_metrics(served: Snapshot) -> Iterator[Metric]:
+    value = {"model": served.model, "version": served.version}
+    yield InfoMetricFamily("fewstep_bundle", "The bundle that is served", value=value)
+    yield CounterMetricFamily("fewstep_bundle_swaps", "Bundles taken over since the start", value=served.swaps)
+    yield CounterMetricFamily("fewstep_bundles_refused", "Bundles refused since the start", value=served.refused)
+    meaning = "1 while the store names a bundle that is not served, for the reason in the log"
+    yield GaugeMetricFamily("fewstep_bundle_problem", meaning, value=int(served.problem is not None))
+    yield GaugeMetricFamily("fewstep_items", "Items that lists may hold", value=served.items)
 
 
 def make_registry(collector: WorkerCollector, progress: Progress) -> CollectorRegistry:

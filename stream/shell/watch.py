@@ -1,8 +1,10 @@
 """Looks at a running app for probes, metrics and watchdog; every call may come from another thread than the app's."""
 
+from collections.abc import Callable
 from time import monotonic, time
 from typing import Any
 
+from stream.engine.watch import Snapshot
 from stream.settings import Settings
 from stream.shell.app import WorkerApp
 from stream.shell.failstop import start_watchdog
@@ -48,7 +50,7 @@ class Lookout:
         return int(self._app.tables.recovery.remaining()) if self._app._consumer is not None else 0
 
 
-def start_watching(app: WorkerApp, settings: Settings, *, model: tuple[str, str]) -> Lookout:
+def start_watching(app: WorkerApp, settings: Settings, *, served: Callable[[], Snapshot]) -> Lookout:
     """Start the watchdog and, where a port is set, probes and metrics. Raises ConfigurationError if it is taken."""
     lookout = Lookout(app)
     worker = settings.worker
@@ -66,7 +68,7 @@ def start_watching(app: WorkerApp, settings: Settings, *, model: tuple[str, str]
             view=lookout.view,
             is_ready=lambda: why_not_ready() is None,
             recovery_remaining=lookout.recovery_remaining,
-            model=model,
+            served=served,
         )
         registry = make_registry(collector, app.progress)
         site = make_site(settings.web, registry=registry, is_live=lambda: why_end() is None, obstacle=why_not_ready)

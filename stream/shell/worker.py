@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
+from stream.engine.watch import Watch
 from stream.settings import Settings
-from stream.shell.agent import Progress, StepFunction
+from stream.shell.agent import Progress
 from stream.shell.app import WorkerApp, create_app
+from stream.shell.broadcast import follow_broadcasts
 from stream.shell.failstop import fail_stop
 from stream.shell.health import BEAT_S
 from stream.shell.preflight import Cluster
@@ -23,16 +25,19 @@ STOP_WITHIN_S = 30.0
 logger = logging.getLogger("fewstep.worker")
 
 
-def serve(settings: Settings, step: StepFunction, cluster: Cluster, *, model: tuple[str, str]) -> None:
+def serve(settings: Settings, watch: Watch, cluster: Cluster) -> None:
     """Run the worker until SIGTERM or SIGINT; returns after a clean stop.
 
-    `model` is name and version of what is served. Any failure while running ends the process, exit code 70. Raises
+    `watch` owns what serves and is kept informed. Any failure of the stream ends the process, exit code 70. Raises
     ConfigurationError if the web port is taken.
     """
 
     async def main() -> None:
-        app = create_app(settings, step, **cluster._asdict())
-        await _run(app, start_watching(app, settings, model=model))
+        app = create_app(settings, watch.serving, **cluster._asdict())
+        lookout = start_watching(app, settings, served=watch.snapshot)
+        following = asyncio.create_task(follow_broadcasts(settings, watch))
+        await _run(app, lookout)
+        following.cancel()
 
     asyncio.run(main())
 

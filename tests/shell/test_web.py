@@ -3,6 +3,7 @@
 import http.client
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -24,6 +25,9 @@ class Answer(NamedTuple):
     text: str
 
 
+SERVED: Any = SimpleNamespace(model="films", version="v1", swaps=2, refused=1, problem="not sound", items=40)
+
+
 class State:
     """What the site is told of the worker."""
 
@@ -42,7 +46,7 @@ def serve(state: State, **settings: Any) -> Callable[..., Answer]:
         view=lambda: View("running", partitions=4, lag=7),
         is_ready=lambda: state.obstacle is None,
         recovery_remaining=lambda: 0,
-        model=("films", "v1"),
+        served=lambda: SERVED,
     )
     registry = make_registry(collector, progress)
     serve_site(make_site(web, registry=registry, is_live=lambda: state.alive, obstacle=lambda: state.obstacle), web)
@@ -79,6 +83,9 @@ def test_metrics_tell_counts_and_seconds_and_no_user() -> None:
         "fewstep_ready 1.0",
         'fewstep_step_seconds_bucket{le="0.025"} 1.0',
         'fewstep_bundle_info{model="films",version="v1"} 1.0',
+        "fewstep_bundle_swaps_total 2.0",
+        "fewstep_bundles_refused_total 1.0",
+        "fewstep_bundle_problem 1.0",
         "process_resident_memory_bytes",
     ):
         assert line in text
@@ -151,5 +158,5 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 def _silent(progress: Progress) -> WorkerCollector:
     return WorkerCollector(
-        progress, view=lambda: View("running"), is_ready=bool, recovery_remaining=lambda: 0, model=("m", "v")
+        progress, view=lambda: View("running"), is_ready=bool, recovery_remaining=lambda: 0, served=lambda: SERVED
     )

@@ -1,0 +1,64 @@
+"""Keeps what the items topic says, and lays it over the catalog of a bundle."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from sys import intern
+
+from pydantic import ValidationError
+
+from schemas import SCHEMA_VERSION, Item
+from stream.core.listing import Listing, relist
+from stream.engine.bundle import Bundle
+
+MOST_ITEMS = 500_000
+"""Items kept, some 400 bytes each: beyond it, items that were not heard of before are counted and left out."""
+MOST_BYTES = 65_536
+"""Of one record; a larger one is refused unread."""
+
+
+class LiveItems:
+    """The newest listing of each item on the topic. `refused` counts records that could not be read or kept."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self._listings: dict[bytes, Listing | None] = {}
+        self._changed = False
+
+    def __len__(self) -> int:
+        return len(self._listings)
+
+    def take(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
+        """Read (key, value) of records in order; a null value withdraws the item that the key names."""
+        for key, value in records:
+            read = _read(key, value)
+            if read is None or (len(self._listings) >= MOST_ITEMS and read[0] not in self._listings):
+                self.refused += 1
+            elif read[0] not in self._listings or self._listings[read[0]] != read[1]:
+                self._listings[read[0]] = read[1]
+                self._changed = True
+
+    def changed(self) -> bool:
+        """True once after something changed."""
+        changed, self._changed = self._changed, False
+        return changed
+
+    def over(self, bundle: Bundle) -> Bundle:
+        """The bundle with its catalog as the topic has it."""
+        return replace(bundle, catalog=relist(bundle.catalog, self._listings)) if self._listings else bundle
+
+
+def _read(key: bytes | None, value: bytes | None) -> tuple[bytes, Listing | None] | None:
+    """Item id and listing, None for what cannot be read."""
+    if value is None:
+        return (key, None) if key else None
+    if len(value) > MOST_BYTES:
+        return None
+    try:
+        item = Item.model_validate_json(value)
+    except ValidationError:
+        return None
+    if item.schema_version > SCHEMA_VERSION:
+        return None
+    # Names repeat from item to item: one text each.
+    categories = tuple(intern(category) for category in item.categories)
+    return item.item_id.encode(), Listing(item.available, categories, intern(item.domain), item.features)

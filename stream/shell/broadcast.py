@@ -1,0 +1,107 @@
+"""Reads the topics that concern every worker, models and items, and looks into the model store, beside the stream.
+
+A consumer of its own without a group: each worker needs every record, from the first one, after each start. A Faust
+GlobalTable would do the same and is known to recover for ever with several workers.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas import Role, topic_name
+from stream.engine.watch import Broadcast, Watch
+from stream.settings import Settings
+
+logger = logging.getLogger("fewstep.worker")
+
+_FETCH_MS = 300
+_RELIST_EVERY_S = 1.0
+"""At most: a catalog that is sent anew, item by item, is not indexed for each of them."""
+_RECONNECT_S = 5.0
+
+Load = Callable[..., asyncio.Future[None]]
+
+
+async def follow_broadcasts(settings: Settings, watch: Watch) -> None:
+    """Keep `watch` informed until cancelled; what it does runs in a thread of its own.
+
+    Nothing that goes wrong here ends the worker: it goes on with what it serves, and `watch` says so.
+    """
+    loop, announced = asyncio.get_running_loop(), asyncio.Event()
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+    load: Load = partial(loop.run_in_executor, executor)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_look(settings, watch, load, announced))
+            tasks.create_task(_read(settings, watch, load, announced))
+    except* Exception as errors:  # noqa: BLE001 - whatever it was, lists go on
+        watch.deafen(f"models and items are not followed any more, restart the worker: {errors.exceptions[0]!r}")
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+async def _look(settings: Settings, watch: Watch, load: Load, announced: asyncio.Event) -> None:
+    """Look when something was announced, and every `model.poll_interval_s` in case that it was missed."""
+    while True:
+        try:
+            async with asyncio.timeout(settings.model.poll_interval_s):
+                await announced.wait()
+        except TimeoutError:
+            pass
+        announced.clear()
+        await load(watch.look)
+
+
+async def _read(settings: Settings, watch: Watch, load: Load, announced: asyncio.Event) -> None:
+    """Read both topics from the beginning; after an error of Kafka again, which changes nothing that was heard."""
+    while True:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka.bootstrap_servers,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            request_timeout_ms=round(settings.kafka.request_timeout_s * 1000),
+        )
+        try:
+            await consumer.start()
+            if not await _assign(consumer, settings):
+                return  # the store is looked into all the same
+            await _deliver(consumer, settings, watch, load, announced)
+        except (KafkaError, OSError) as error:
+            logger.warning("topics of models and items cannot be read, trying again: %r", error)
+        finally:
+            await consumer.stop()
+        await asyncio.sleep(_RECONNECT_S)
+
+
+async def _assign(consumer: Any, settings: Settings) -> bool:
+    """Assign all partitions of both topics; False where there are none."""
+    existing = await consumer.topics()
+    wanted = {topic_name(role, settings.kafka.topic_prefix) for role in (Role.MODELS, Role.ITEMS)}
+    for missing in sorted(wanted - existing):
+        logger.warning("topic %s is missing, nothing is heard of it: fewstep topics create, then restart", missing)
+    partitions = [TopicPartition(name, at) for name in wanted & existing for at in consumer.partitions_for_topic(name)]
+    consumer.assign(partitions)
+    return bool(partitions)
+
+
+async def _deliver(consumer: Any, settings: Settings, watch: Watch, load: Load, announced: asyncio.Event) -> None:
+    models = topic_name(Role.MODELS, settings.kafka.topic_prefix)
+    clock, relisted = asyncio.get_running_loop().time, 0.0
+    while True:
+        heard: dict[bool, list[Broadcast]] = {True: [], False: []}
+        for partition, records in (await consumer.getmany(timeout_ms=_FETCH_MS)).items():
+            heard[partition.topic == models] += [(record.key, record.value) for record in records]
+        if heard[True]:
+            await load(watch.hear, heard[True])
+            announced.set()
+        if heard[False]:
+            await load(watch.take_items, heard[False])
+        if not heard[False] or clock() - relisted > _RELIST_EVERY_S:
+            await load(watch.relist)
+            relisted = clock()
