@@ -36,6 +36,21 @@ class ModelSettings(_Section):
     poll_interval_s: Annotated[
         float, Field(gt=0, description="The store is looked into this often, in case an announcement was missed")
     ] = 30.0
+    challenger: Annotated[
+        str, Field(description="A second bundle, NAME or NAME/VERSION, that is measured beside the first; empty: none")
+    ] = ""
+    challenger_share: Annotated[
+        float, Field(ge=0, le=1, description="Users that the challenger serves; 0: it is measured only")
+    ] = 0.0
+
+
+class MeasureSettings(_Section):
+    """What the worker measures of the bundles that it serves: would the next item have been in the list?"""
+
+    share: Annotated[float, Field(ge=0, le=1, description="Users that are measured, always the same ones")] = 0.01
+    cooldown_s: Annotated[float, Field(ge=0, description="Event time between two requests for a better model")] = (
+        21_600.0
+    )
 
 
 class StateSettings(_Section):
@@ -119,6 +134,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
+    measures: MeasureSettings = MeasureSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -92,7 +92,7 @@ def _write(
     """Hide, rank, explain and render the lists of one chunk."""
     users, catalog = len(wanted), adapter.catalog
     scores, support_rows = computed.scores[:users], computed.batch.support_rows[:users]
-    _hide(scores, wanted, support_rows=support_rows, catalog=catalog)
+    hide(scores, wanted, support_rows=support_rows, catalog=catalog)
     rows = best_rows(scores, min(wanted[0].n, len(catalog)))
     listed = np.maximum(rows, 0)
     reason_rows, contributions = reasons_for(
@@ -142,7 +142,7 @@ def _score(adapter: Adapter, batch: Batch) -> tuple[Floats, Floats, NDArray[np.b
     return support_vectors, scores, broken
 
 
-def _hide(scores: Floats, wanted: Sequence[Wanted], *, support_rows: NDArray[np.int64], catalog: Catalog) -> None:
+def hide(scores: Floats, wanted: Sequence[Wanted], *, support_rows: NDArray[np.int64], catalog: Catalog) -> None:
     """Hide, in `scores` (b, n_items), what a user has interacted with, what a filter forbids and what is withdrawn."""
     users, places = np.nonzero(support_rows >= 0)
     scores[users, support_rows[users, places]] = HIDDEN

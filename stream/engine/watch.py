@@ -11,11 +11,13 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from schemas import ModelAnnouncement
+from stream.core.arms import Arms
+from stream.core.measured import Measured, Measures
 from stream.core.step import Step
 from stream.engine.bundle import Bundle
 from stream.engine.follower import Follower
 from stream.engine.live_items import LiveItems
-from stream.engine.serving import Serving
+from stream.engine.serving import Serving, StepFunction
 from stream.settings import Settings
 
 logger = logging.getLogger("fewstep.worker")
@@ -25,7 +27,12 @@ Broadcast = tuple[bytes | None, bytes | None]
 
 
 class Snapshot(NamedTuple):
-    """What health and metrics show. `problem` is why a newer bundle is not served, None where there is none."""
+    """What health and metrics show.
+
+    `problem` is why what the store names is not served, None where it is; `challenger` is the version that is tried
+    beside, `items` how many may be listed, `listings` how many the items topic has spoken of, `measures` the
+    prequential measures by `model version`.
+    """
 
     model: str
     version: str
@@ -34,9 +41,11 @@ class Snapshot(NamedTuple):
     swaps: int
     refused: int
     problem: str | None
+    challenger: str | None
     items: int
     listings: int
     items_refused: int
+    measures: dict[str, dict[str, float]]
 
 
 class Watch:
@@ -45,11 +54,13 @@ class Watch:
     def __init__(self, settings: Settings, bundle: Bundle) -> None:
         self._settings = settings
         self._follower = Follower(settings.model.store, settings.model.name, bundle=bundle)
+        self._challenger = _challenger_of(settings)
         self._items = LiveItems()
         self._served = bundle
         self._deaf: str | None = None
         self._swaps = 0
-        self.serving = Serving(Step(bundle, settings))
+        self.measures = Measures(settings)
+        self.serving = Serving(self._step(bundle, None))
 
     def hear(self, announcements: Sequence[Broadcast]) -> None:
         """Take note of records of the models topic; one that cannot be read is logged and left out."""
@@ -59,8 +70,9 @@ class Watch:
             except ValidationError:
                 logger.warning("an announcement on the models topic cannot be read; it is left out")
                 continue
-            if announcement.model == self._follower.model:
-                self._follower.announce(announcement)
+            for follower in (self._follower, self._challenger):
+                if follower is not None and announcement.model == follower.model:
+                    follower.announce(announcement)
 
     def look(self) -> None:
         """Look into the model store, and let a new bundle serve."""
@@ -69,6 +81,11 @@ class Watch:
             self._exchange()
             self._swaps += 1
             logger.info("serving %s %s instead of %s", self._follower.model, self._served.manifest.version, before)
+        tried = self._challenger
+        if tried is not None and tried.look() and tried.bundle is not None:
+            self._exchange()
+            share = self._settings.model.challenger_share
+            logger.info("challenger %s %s for %.3g of the users", tried.model, tried.bundle.manifest.version, share)
 
     def take_items(self, records: Sequence[Broadcast]) -> None:
         """Take note of records of the items topic."""
@@ -86,7 +103,7 @@ class Watch:
 
     def snapshot(self) -> Snapshot:
         """The state to be shown; from any thread."""
-        manifest, follower = self._served.manifest, self._follower
+        manifest, follower, tried = self._served.manifest, self._follower, self._challenger
         return Snapshot(
             model=manifest.model,
             version=manifest.version,
@@ -94,14 +111,35 @@ class Watch:
             created_at=manifest.created_at,
             swaps=self._swaps,
             refused=follower.refused,
-            problem=self._deaf or follower.problem,
+            problem=self._deaf or follower.problem or (tried.problem if tried else None),
+            challenger=tried.bundle.manifest.version if tried and tried.bundle else None,
             items=len(self._served.catalog) - len(self._served.catalog.withdrawn),
             listings=len(self._items),
             items_refused=self._items.refused,
+            measures=self.measures.summaries(),
         )
 
     def _exchange(self) -> None:
-        bundle = self._follower.bundle
+        bundle, tried = self._follower.bundle, self._challenger
         assert bundle is not None  # the worker started with one, and a look never takes it away
         self._served = self._items.over(bundle)
-        self.serving.switch(Step(self._served, self._settings))
+        other = None if tried is None or tried.bundle is None else self._items.over(tried.bundle)
+        self.serving.switch(self._step(self._served, other))
+
+    def _step(self, bundle: Bundle, challenger: Bundle | None) -> StepFunction:
+        settings = self._settings
+        step: StepFunction = Step(bundle, settings)
+        if challenger is not None and settings.model.challenger_share:
+            step = Arms(
+                step,
+                Step(challenger, settings),
+                name=settings.model.challenger,
+                share=settings.model.challenger_share,
+                limits=settings.limits,
+            )
+        return Measured(step, self.measures, incumbent=bundle, challenger=challenger)
+
+
+def _challenger_of(settings: Settings) -> Follower | None:
+    name, _, version = settings.model.challenger.partition("/")
+    return Follower(settings.model.store, name, version=version or None) if name else None

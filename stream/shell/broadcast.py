@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas import Role, topic_name
@@ -24,6 +24,7 @@ _FETCH_MS = 300
 _RELIST_EVERY_S = 1.0
 """At most: a catalog that is sent anew, item by item, is not indexed for each of them."""
 _RECONNECT_S = 5.0
+_ASK_EVERY_S = 1.0
 
 Load = Callable[..., asyncio.Future[None]]
 
@@ -34,12 +35,14 @@ async def follow_broadcasts(settings: Settings, watch: Watch) -> None:
     Nothing that goes wrong here ends the worker: it goes on with what it serves, and `watch` says so.
     """
     loop, announced = asyncio.get_running_loop(), asyncio.Event()
+    announced.set()  # the first look is at once: something may have been published since the start
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
     load: Load = partial(loop.run_in_executor, executor)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_look(settings, watch, load, announced))
             tasks.create_task(_read(settings, watch, load, announced))
+            tasks.create_task(_ask(settings, watch))
     except* Exception as errors:  # noqa: BLE001 - whatever it was, lists go on
         watch.deafen(f"models and items are not followed any more, restart the worker: {errors.exceptions[0]!r}")
     finally:
@@ -56,6 +59,26 @@ async def _look(settings: Settings, watch: Watch, load: Load, announced: asyncio
             pass
         announced.clear()
         await load(watch.look)
+
+
+async def _ask(settings: Settings, watch: Watch) -> None:
+    """Publish the requests for a better model that are due; what Kafka does not take is due still."""
+    topic = topic_name(Role.REFRESH_REQUESTS, settings.kafka.topic_prefix)
+    while True:
+        await asyncio.sleep(_ASK_EVERY_S)
+        while watch.measures.due:
+            request = watch.measures.due[0]
+            producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers, acks="all")
+            try:
+                await producer.start()
+                await producer.send_and_wait(topic, request.model_dump_json().encode(), request.model.encode())
+            except (KafkaError, OSError) as error:
+                logger.warning("topic %s takes no request for a better model, trying again: %r", topic, error)
+                break
+            finally:
+                await producer.stop()
+            watch.measures.due.popleft()
+            logger.warning("%s %s: %s; asked for a better model", request.model, request.model_version, request.reason)
 
 
 async def _read(settings: Settings, watch: Watch, load: Load, announced: asyncio.Event) -> None:

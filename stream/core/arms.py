@@ -1,0 +1,54 @@
+"""Two bundles at once: a sticky share of the users is served by the challenger, everybody else by the incumbent."""
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+
+from stream.core.decode import Rejection, decode
+from stream.core.records import Outcome, ReadRow, Record
+from stream.settings import LimitSettings
+
+
+def draw(user: bytes, purpose: bytes) -> float:
+    """A number in [0, 1) that a user always draws for this purpose, independent of those for others."""
+    return int.from_bytes(blake2b(user, digest_size=6, person=purpose[:16]).digest()) / 2**48
+
+
+def is_challenged(user: bytes, *, challenger: str, share: float) -> bool:
+    """Whether the user (id as UTF-8) belongs to the share that the challenger serves.
+
+    Another challenger is given another share: users do not become the guinea pigs of every trial.
+    """
+    return share > 0 and draw(user, b"arm" + blake2b(challenger.encode(), digest_size=12).digest()) < share
+
+
+_Step = Callable[..., Outcome]
+
+
+class Arms:
+    """A step of two steps. Each user's records go to one of them whole, so that order and state are kept."""
+
+    def __init__(self, incumbent: _Step, challenger: _Step, *, name: str, share: float, limits: LimitSettings) -> None:
+        """`name` is the challenger's, `share` in (0, 1] the part of the users that it serves."""
+        self._incumbent, self._challenger = incumbent, challenger
+        self._name, self._share, self._limits = name, share, limits
+
+    def __call__(self, records: Sequence[Record], read_row: ReadRow, *, clock_ms: int) -> Outcome:
+        """As `Step`; what the incumbent's users are given comes first, per user in order."""
+        sides: tuple[list[Record], list[Record]] = ([], [])
+        for record in records:
+            sides[self._serves(record)].append(record)
+        one = self._incumbent(sides[False], read_row, clock_ms=clock_ms)
+        other = self._challenger(sides[True], read_row, clock_ms=clock_ms)
+        return Outcome(
+            rows=one.rows + other.rows,
+            recommendations=one.recommendations + other.recommendations,
+            dead_letters=one.dead_letters + other.dead_letters,
+            counts={name: count + other.counts[name] for name, count in one.counts.items()},
+        )
+
+    def _serves(self, record: Record) -> bool:
+        """Decoding twice is the price of a trial: only the value says for certain whose record it is."""
+        decoded = decode(record, self._limits)
+        return not isinstance(decoded, Rejection) and is_challenged(
+            decoded.key, challenger=self._name, share=self._share
+        )

@@ -1,0 +1,239 @@
+"""Bundles and catalog change while a worker serves: nothing is lost or mixed, and what is unsound changes nothing.
+
+FEWSTEP_TEST_SWAP_SECONDS and FEWSTEP_TEST_SWAP_RATE (events/s) set the size of the test under load, which prints the
+longest gap between two lists with and without a swap (`pytest -s`).
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from time import monotonic, sleep, time
+from typing import Any
+
+import orjson
+import pytest
+from deployment import DEADLINE_S, Deployment, without_clock
+from tiny_bundle import write_manifest, write_tiny_bundle
+
+from schemas import Item, Manifest, ModelAnnouncement, RefreshRequest, Role
+from stream.broker import Broker
+from stream.clients.connect import open_producer
+from stream.clients.event_file import FileEvent
+
+SECONDS = float(os.environ.get("FEWSTEP_TEST_SWAP_SECONDS", "4"))
+RATE = int(os.environ.get("FEWSTEP_TEST_SWAP_RATE", "300"))
+USERS = 50
+NOW = 1_700_000_000_000
+LATER = "2026-02-01T12:00:00Z"
+
+
+def event(number: int, user: str | None = None, item: str | None = None) -> FileEvent:
+    user = user or f"u{number % USERS}"
+    value = {
+        "user_id": user, "item_id": item or f"i{number * 7 % 190}", "event_type": "like", "event_id": f"e{number}",
+        "timestamp": NOW + number,
+    }  # fmt: skip
+    return FileEvent(user, None, orjson.dumps(value))
+
+
+@pytest.fixture
+def served(broker: Broker, prefix: str, tmp_path: Path) -> Iterator[Deployment]:
+    environment = {"FEWSTEP_MODEL__POLL_INTERVAL_S": "1"}
+    with Deployment(broker, prefix, tmp_path, partitions=2, environment=environment) as deployment:
+        deployment.start_worker()
+        yield deployment
+
+
+def broadcast(served: Deployment, role: Role, key: str, value: bytes | None) -> None:
+    with open_producer(served.settings.kafka) as producer:
+        producer.send(served.topic(role), key=key.encode(), value=value).get(timeout=DEADLINE_S)
+
+
+def announce(served: Deployment, version: str, action: str) -> None:
+    digest = sha256((served.folder / "models" / "default" / version / "manifest.json").read_bytes()).hexdigest()
+    announcement = ModelAnnouncement(
+        model="default", version=version, digest=digest, url=f"default/{version}", published_at=LATER, action=action
+    )
+    broadcast(served, Role.MODELS, "default", announcement.model_dump_json().encode())
+
+
+def publish(served: Deployment, version: str, **changes: Any) -> Manifest:
+    changes = {"n_items": 200, "seed": 1, "created_at": LATER} | changes
+    return write_tiny_bundle(served.folder / "models", version=version, **changes)
+
+
+def asked(served: Deployment, user: str, **request: Any) -> dict[str, Any]:
+    """The answer to a request."""
+    request = {"timestamp": NOW + 1_000_000} | request
+    offset = served.send([FileEvent(user, None, orjson.dumps(request))], Role.REQUESTS)[0].offset
+    return served.wait_for_lists({user: offset}, Role.REQUESTS)[user]
+
+
+def eventually(served: Deployment, holds: Callable[[dict[str, Any]], bool], **request: Any) -> dict[str, Any]:
+    """Ask until the answer is as expected."""
+    deadline = monotonic() + DEADLINE_S
+    while not holds(found := asked(served, "asker", **request)):
+        assert monotonic() < deadline, found
+        sleep(0.1)
+    return found
+
+
+def lists_in_order(served: Deployment) -> list[tuple[int, dict[str, Any]]]:
+    """(Time of the record in ms, list) of all that was published."""
+    return [
+        (record.timestamp, orjson.loads(record.value))
+        for record in served.records(served.topic(Role.RECOMMENDATIONS))
+        if record.value is not None
+    ]
+
+
+def under_load(served: Deployment, first: int, midway: Callable[[], None]) -> int:
+    """Send events at the rate for the duration, and do something after a third; gives the number of the next one."""
+    n, done = round(SECONDS * RATE), False
+    begin, number = monotonic(), first
+    while number < first + n:
+        due = first + min(n, round((monotonic() - begin) * RATE) + 1)
+        if number < due:
+            served.send([event(at) for at in range(number, due)])
+            number = due
+        if not done and number - first >= n // 3:
+            done = True
+            midway()
+        sleep(0.005)
+    return number
+
+
+def new_version(served: Deployment) -> None:
+    publish(served, "v2")
+    announce(served, "v2", "publish")
+
+
+def longest_gap(found: list[tuple[int, dict[str, Any]]], begin: float, end: float) -> int:
+    """Milliseconds between two lists that were published one after the other between two moments."""
+    times = sorted(at for at, _ in found if begin * 1000 <= at <= end * 1000)
+    return max(after - before for before, after in pairwise(times))
+
+
+@pytest.mark.timeout(600)
+def test_a_swap_under_load_loses_doubles_and_mixes_nothing(served: Deployment) -> None:
+    served.wait_for_lists({"u0": served.send([event(0)])[0].offset})
+    begin = time()
+    last = under_load(served, USERS, lambda: None)  # without a swap, for comparison
+    middle = time()
+    last = under_load(served, last, lambda: new_version(served))
+    end = time()
+    served.wait_for_log("serving default v2 instead of v1")
+    positions = served.send([event(last + at, user=f"u{at}") for at in range(USERS)])
+    final = served.wait_for_lists({f"u{at}": position.offset for at, position in enumerate(positions)})
+    assert {one["model_version"] for one in final.values()} == {"v2"}
+
+    found = lists_in_order(served)
+    versions: dict[str, list[str]] = {}
+    sources: dict[str, list[tuple[int, int]]] = {}
+    for _, one in found:
+        versions.setdefault(one["user_id"], []).append(one["model_version"])
+        sources.setdefault(one["user_id"], []).append((one["source"]["partition"], one["source"]["offset"]))
+    for user, of_user in versions.items():
+        assert of_user == sorted(of_user), f"the versions of {user} fall"
+    for user, of_user in sources.items():
+        assert len(set(of_user)) == len(of_user), f"a list of {user} was doubled"
+    # Of one poll: lists of one partition that were made at the same moment.
+    polls: dict[tuple[int, str], set[str]] = {}
+    for _, one in found:
+        polls.setdefault((one["source"]["partition"], one["generated_at"]), set()).add(one["model_version"])
+    assert all(len(of_poll) == 1 for of_poll in polls.values())
+    rows = served.changelog().last
+    assert all(rows[f"u{at}".encode()] for at in range(USERS))
+
+    gaps = [longest_gap(found, *span) for span in ((begin, middle), (middle, end))]
+    print(f"longest gap at {RATE} events/s: {gaps[0]} ms without a swap, {gaps[1]} ms with one")  # noqa: T201
+
+
+@pytest.mark.timeout(600)
+def test_a_rollback_returns_the_previous_lists_bit_equal(served: Deployment) -> None:
+    served.wait_for_lists({"ann": served.send([event(0, "ann"), event(1, "ann")])[1].offset})
+    before = asked(served, "ann")
+    publish(served, "v2")
+    announce(served, "v2", "publish")
+    eventually(served, lambda found: found["model_version"] == "v2")
+    assert asked(served, "ann")["items"] != before["items"]
+    folder = served.folder / "models" / "default" / "v1" / "manifest.json"
+    write_manifest(served.folder / "models", Manifest.model_validate_json(folder.read_bytes()))
+    announce(served, "v1", "rollback")
+    eventually(served, lambda found: found["model_version"] == "v1")
+    after = asked(served, "ann")
+    del before["source"], after["source"], before["generated_at"], after["generated_at"]
+    assert after == before
+
+
+@pytest.mark.timeout(600)
+def test_an_unsound_bundle_leaves_the_old_one_and_a_missed_announcement_is_made_up_for(served: Deployment) -> None:
+    served.wait_for_lists({"ann": served.send([event(0, "ann")])[0].offset})
+    publish(served, "v2", extra_input="mood")
+    announce(served, "v2", "publish")
+    served.wait_for_log("asks for input mood")
+    served.wait_for_log("v1 stays in service")
+    assert asked(served, "ann")["model_version"] == "v1"
+    publish(served, "v3")  # without an announcement: the store is looked into all the same
+    eventually(served, lambda found: found["model_version"] == "v3")
+
+
+@pytest.mark.timeout(600)
+def test_killed_while_it_takes_a_bundle_over_it_serves_the_new_one_after_its_restart(served: Deployment) -> None:
+    number = 0
+    for at in range(3):  # killed at once, and later and later after the announcement
+        positions = served.send([event(number + user, user=f"u{user}") for user in range(10)])
+        publish(served, f"v{at + 2}", seed=at, created_at=f"2026-02-0{at + 1}T12:00:00Z")
+        announce(served, f"v{at + 2}", "publish")
+        sleep(0.05 * at)
+        served.kill_worker()
+        served.start_worker()
+        number += 10
+        newest = {f"u{user}": position.offset for user, position in enumerate(positions)}
+        served.wait_for_lists(newest)
+        assert eventually(served, lambda found, at=at: found["model_version"] == f"v{at + 2}")  # type: ignore[misc]
+    rows, lists = served.undisturbed()
+    assert served.changelog().last == rows
+    for user in (f"u{at}".encode() for at in range(10)):
+        assert without_clock(served.lists().last[user])["source"] == without_clock(lists[user])["source"]
+
+
+@pytest.mark.timeout(600)
+def test_the_catalog_follows_the_items_topic_without_a_bundle(served: Deployment) -> None:
+    best = eventually(served, lambda found: True)["items"][0]["item_id"]
+    broadcast(served, Role.ITEMS, best, Item(item_id=best, available=False).model_dump_json().encode())
+    eventually(served, lambda found: best not in _ids(found))
+    broadcast(served, Role.ITEMS, best, Item(item_id=best, categories=["new"]).model_dump_json().encode())
+    eventually(served, lambda found: best in _ids(found))
+    eventually(served, lambda found: _ids(found) == [best], filters={"categories": ["new"]})
+    broadcast(served, Role.ITEMS, best, b"{ no item")
+    broadcast(served, Role.ITEMS, best, None)
+    eventually(served, lambda found: best not in _ids(found))
+    served.kill_worker()  # and a worker that starts later hears the same
+    served.start_worker()
+    eventually(served, lambda found: best not in _ids(found))
+
+
+def _ids(found: dict[str, Any]) -> list[str]:
+    return [item["item_id"] for item in found["items"]]
+
+
+@pytest.mark.timeout(600)
+def test_tastes_that_turn_raise_one_request_for_a_better_model(broker: Broker, prefix: str, tmp_path: Path) -> None:
+    environment = {"FEWSTEP_MEASURES__SHARE": "1"}
+    with Deployment(broker, prefix, tmp_path, partitions=1, environment=environment) as served:
+        served.start_worker()
+        ranked = [item["item_id"] for item in asked(served, "nobody", n=200)["items"]]
+        events = [event(at, user=f"u{at % 200}", item=ranked[at // 200]) for at in range(1000)]
+        events += [event(at, user=f"u{at % 200}", item=ranked[-(at // 200)]) for at in range(1000, 2000)]
+        served.wait_for_lists({"u199": served.send(events)[-1].offset})
+        served.wait_for_log("asked for a better model")
+        (record,) = served.records(served.topic(Role.REFRESH_REQUESTS))
+        request = RefreshRequest.model_validate_json(record.value)
+        assert (record.key, request.model, request.model_version) == (b"default", "default", "v1")
+        assert NOW + 1000 < request.timestamp < NOW + 2000
+        assert request.measures["events"] > 1000
+        assert served.stop_worker() == 0
+        assert "measured=2000" in served.log().read_text()
