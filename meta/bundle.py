@@ -15,8 +15,10 @@ from meta import ledger
 from meta.canary import CANARY_FILE, record_canary
 from meta.card import model_card
 from meta.config import TrainingConfig
+from meta.content import learn_content
 from meta.dataset import Dataset
 from meta.export import export_adapt, export_score
+from meta.newcomers import NEWCOMERS_FILE, newcomers
 from meta.store import Store, open_store, read_file, write_file
 from meta.training import Trained
 from schemas import FORMAT_VERSION, FileEntry, Item, Manifest, TensorEntry
@@ -53,8 +55,13 @@ def build_bundle(
     Without `version` it is the UTC time `created` and eight digits of the content's hash.
     Raises BundleError where the export fails.
     """
-    tensors = {THETA_FILE: trained.theta, ITEMS_FILE: trained.items}
     width = trained.items["item_vectors"].shape[1]
+    content = learn_content(dataset.items)
+    tensors = {
+        THETA_FILE: trained.theta,
+        ITEMS_FILE: trained.items,
+        NEWCOMERS_FILE: newcomers(trained.items, dataset, content),
+    }
     files = {
         "adapt.onnx": export_adapt(trained.theta, trained.items),
         "score.onnx": export_score(width),
@@ -85,6 +92,7 @@ def build_bundle(
         },
         kinds=dataset.kinds,
         user_features=dataset.user_features,
+        content=content,
         prior_times=[int(time) for time in trained.prior_times],
         hyper_parameters=config.model_dump(mode="json"),
         measures=dict(measures),

@@ -5,6 +5,7 @@ from schemas.connection import KafkaSettings
 from schemas.inputs import Filters, InteractionEvent, Item, RecommendationRequest, UserProfile
 from schemas.manifest import (
     FORMAT_VERSION,
+    ContentEncoding,
     EventKinds,
     FileEntry,
     Latest,
@@ -19,6 +20,7 @@ __all__ = [
     "FORMAT_VERSION",
     "SCHEMA_VERSION",
     "TOPICS",
+    "ContentEncoding",
     "EventKinds",
     "FileEntry",
     "Filters",

@@ -4,7 +4,8 @@ Encoders stand here because training and serving must turn the same event into t
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from math import sqrt
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -81,6 +82,38 @@ class UserFeature(_Part):
         return self.values.index(text) if text in self.values else None
 
 
+class ContentEncoding(_Part):
+    """Turns the attributes of an item into a row `(n_columns,)`: multi-hot, scaled to length 1.
+
+    An attribute is a (field, value) pair: each of the `categories`, the `domain`, and for each numeric feature in
+    `edges` the number of edges that do not lie above it.
+    """
+
+    columns: Annotated[list[tuple[str, str]], Field(description="The attribute that each column stands for")]
+    edges: dict[str, list[float]] = {}
+
+    def row(self, categories: Iterable[str], domain: str, features: Mapping[str, Scalar]) -> dict[int, float]:
+        """The columns that are not 0, and their value; attributes without a column are left out."""
+        positions = {attribute: position for position, attribute in enumerate(self.columns)}
+        held = {
+            positions[attribute]
+            for attribute in self.attributes(categories, domain, features)
+            if attribute in positions
+        }
+        return dict.fromkeys(sorted(held), 1 / sqrt(len(held) or 1))
+
+    def attributes(
+        self, categories: Iterable[str], domain: str, features: Mapping[str, Scalar]
+    ) -> Iterator[tuple[str, str]]:
+        """The item's attributes."""
+        yield from (("categories", category) for category in categories)
+        if domain:
+            yield "domain", domain
+        for field, value in features.items():
+            if field in self.edges and isinstance(value, int | float) and not isinstance(value, bool):
+                yield field, str(bisect_right(self.edges[field], float(value)))
+
+
 class Manifest(_Part):
     """`manifest.json` of a bundle. Shapes: d numbers of a user vector, n_items rows, T rows of the prior."""
 
@@ -101,6 +134,9 @@ class Manifest(_Part):
     tensors: dict[str, TensorEntry]
     kinds: EventKinds
     user_features: list[UserFeature] = []
+    content: Annotated[
+        ContentEncoding | None, Field(description="With it, items that came after the training are scored")
+    ] = None
     prior_times: Annotated[
         list[int],
         Field(min_length=1, description="Epoch ms, ascending; row t of `prior` holds from prior_times[t] on"),

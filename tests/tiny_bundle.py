@@ -12,7 +12,17 @@ import onnx
 from onnx import TensorProto, helper
 from safetensors.numpy import save
 
-from schemas import FORMAT_VERSION, EventKinds, FileEntry, Item, Latest, Manifest, TensorEntry, UserFeature
+from schemas import (
+    FORMAT_VERSION,
+    ContentEncoding,
+    EventKinds,
+    FileEntry,
+    Item,
+    Latest,
+    Manifest,
+    TensorEntry,
+    UserFeature,
+)
 
 KINDS = EventKinds(
     types=["view", "click", "like", "dislike", "purchase", "skip"], edges={"rating": [1.5, 2.5, 3.5, 4.5]}
@@ -22,6 +32,7 @@ DAY_ZERO = 1_700_000_000_000
 DAY = 86_400_000
 CATEGORIES = ("drama", "comedy", "crime")
 DOMAINS = ("movies", "books")
+CONTENT = ContentEncoding(columns=[("categories", name) for name in CATEGORIES], edges={})
 
 _FLOAT, _INT = TensorProto.FLOAT, TensorProto.INT64
 # A user vector is a start, plus a profile, plus the mean of the support items' vectors, weighted by kind and by age.
@@ -78,6 +89,8 @@ def write_tiny_bundle(
         "items.safetensors": save(items),
         "items.jsonl.gz": gzip.compress(_item_lines(n_items, withdrawn), mtime=0),
     }
+    maps = _newcomers(drawn)
+    files["newcomers.safetensors"] = save(maps)
     if canary:
         files["canary.safetensors"] = save(_canary(drawn, n_items))
     manifest = Manifest(
@@ -92,11 +105,16 @@ def write_tiny_bundle(
         files={name: FileEntry(size=len(data), sha256=sha256(data).hexdigest()) for name, data in files.items()},
         tensors={
             name: TensorEntry(file=file, dtype=str(value.dtype), shape=value.shape)
-            for file, group in (("theta.safetensors", theta), ("items.safetensors", items))
+            for file, group in (
+                ("theta.safetensors", theta),
+                ("items.safetensors", items),
+                ("newcomers.safetensors", maps),
+            )
             for name, value in group.items()
         },
         kinds=KINDS,
         user_features=USER_FEATURES,
+        content=CONTENT,
         prior_times=[DAY_ZERO, DAY_ZERO + 10 * DAY],
     )
     folder = store / model / version
@@ -122,6 +140,16 @@ def replace_file(store: Path, manifest: Manifest, name: str, data: bytes) -> Non
     files = json.loads(manifest.model_dump_json())["files"]
     files[name] = {"size": len(data), "sha256": sha256(data).hexdigest()}
     write_manifest(store, manifest, files=files)
+
+
+def _newcomers(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The mean vector of each category, and nothing for an item without one."""
+    vectors = tensors["item_vectors"]
+    means = [vectors[at :: len(CATEGORIES)].mean(axis=0) for at in range(len(CATEGORIES))]
+    return {
+        "content_to_item_vectors": np.stack([*means, np.zeros_like(means[0])]).astype(np.float32),
+        "new_item_prior": tensors["prior"].mean(axis=1),
+    }
 
 
 def _canary(tensors: Mapping[str, np.ndarray], n_items: int) -> dict[str, np.ndarray]:

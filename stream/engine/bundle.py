@@ -42,6 +42,7 @@ class Bundle:
     catalog: Catalog
     adapt_graph: Graph
     score_graph: Graph
+    tensors: Mapping[str, Array]
 
     def adapt(self, features: Features) -> tuple[Floats, Floats]:
         """User vectors (b, d) and the part of each support event in them (b, s, d)."""
@@ -92,7 +93,7 @@ def load_bundle(
             ("score.onnx", SCORE_FEATURES, ("scores",)),
         )
     ]
-    bundle = Bundle(manifest, digest, catalog, *graphs)
+    bundle = Bundle(manifest, digest, catalog, *graphs, tensors)
     _probe(bundle, where)
     if CANARY_FILE in manifest.files:  # a bundle that was made by other tools may have none
         check_canary(_read_checked(store, manifest, CANARY_FILE), bundle, where)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from schemas import SCHEMA_VERSION, Item
 from stream.core.listing import Listing, relist
 from stream.engine.bundle import Bundle
+from stream.engine.newcomers import with_newcomers
 
 MOST_ITEMS = 500_000
 """Items kept, some 400 bytes each: beyond it, items that were not heard of before are counted and left out."""
@@ -43,8 +44,11 @@ class LiveItems:
         return changed
 
     def over(self, bundle: Bundle) -> Bundle:
-        """The bundle with its catalog as the topic has it."""
-        return replace(bundle, catalog=relist(bundle.catalog, self._listings)) if self._listings else bundle
+        """The bundle with its catalog as the topic has it, new items included if it can score them."""
+        if not self._listings:
+            return bundle
+        grown = with_newcomers(bundle, self._listings)
+        return replace(grown, catalog=relist(grown.catalog, self._listings))
 
 
 def _read(key: bytes | None, value: bytes | None) -> tuple[bytes, Listing | None] | None:

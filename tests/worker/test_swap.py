@@ -208,6 +208,9 @@ def test_the_catalog_follows_the_items_topic_without_a_bundle(served: Deployment
     broadcast(served, Role.ITEMS, best, Item(item_id=best, categories=["new"]).model_dump_json().encode())
     eventually(served, lambda found: best in _ids(found))
     eventually(served, lambda found: _ids(found) == [best], filters={"categories": ["new"]})
+    new = Item(item_id="fresh", categories=["drama", "fresh"])  # the bundle does not know it
+    broadcast(served, Role.ITEMS, "fresh", new.model_dump_json().encode())
+    eventually(served, lambda found: _ids(found) == ["fresh"], filters={"categories": ["fresh"]})
     broadcast(served, Role.ITEMS, best, b"{ no item")
     broadcast(served, Role.ITEMS, best, None)
     eventually(served, lambda found: best not in _ids(found))
