@@ -97,7 +97,7 @@ class Watch:
             self._exchange()
 
     def deafen(self, problem: str) -> None:
-        """Note that nothing is heard of models and items any more; what serves goes on."""
+        """Note that models and items could not be followed for an unknown reason; what serves goes on."""
         logger.critical("%s", problem)
         self._deaf = problem
 

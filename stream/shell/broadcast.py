@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas import Role, topic_name
@@ -25,6 +25,7 @@ _RELIST_EVERY_S = 1.0
 """At most: a catalog that is sent anew, item by item, is not indexed for each of them."""
 _RECONNECT_S = 5.0
 _ASK_EVERY_S = 1.0
+_START_AGAIN_S = 30.0
 
 Load = Callable[..., asyncio.Future[None]]
 
@@ -39,12 +40,15 @@ async def follow_broadcasts(settings: Settings, watch: Watch) -> None:
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
     load: Load = partial(loop.run_in_executor, executor)
     try:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_look(settings, watch, load, announced))
-            tasks.create_task(_read(settings, watch, load, announced))
-            tasks.create_task(_ask(settings, watch))
-    except* Exception as errors:  # noqa: BLE001 - whatever it was, lists go on
-        watch.deafen(f"models and items are not followed any more, restart the worker: {errors.exceptions[0]!r}")
+        while True:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(_look(settings, watch, load, announced))
+                    tasks.create_task(_read(settings, watch, load, announced))
+                    tasks.create_task(_ask(settings, watch))
+            except* Exception as errors:  # noqa: BLE001 - whatever it was, lists go on
+                watch.deafen(f"models and items were not followed for a while: {errors.exceptions[0]!r}; report this")
+            await asyncio.sleep(_START_AGAIN_S)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
 
@@ -92,7 +96,7 @@ async def _read(settings: Settings, watch: Watch, load: Load, announced: asyncio
         )
         try:
             await consumer.start()
-            if not await _assign(consumer, settings):
+            if not await _subscribe(consumer, settings):
                 return  # the store is looked into all the same
             await _deliver(consumer, settings, watch, load, announced)
         except (KafkaError, OSError) as error:
@@ -102,15 +106,15 @@ async def _read(settings: Settings, watch: Watch, load: Load, announced: asyncio
         await asyncio.sleep(_RECONNECT_S)
 
 
-async def _assign(consumer: Any, settings: Settings) -> bool:
-    """Assign all partitions of both topics; False where there are none."""
+async def _subscribe(consumer: Any, settings: Settings) -> bool:
+    """Read all partitions of those of both topics that exist; False where none does."""
     existing = await consumer.topics()
     wanted = {topic_name(role, settings.kafka.topic_prefix) for role in (Role.MODELS, Role.ITEMS)}
     for missing in sorted(wanted - existing):
         logger.warning("topic %s is missing, nothing is heard of it: fewstep topics create, then restart", missing)
-    partitions = [TopicPartition(name, at) for name in wanted & existing for at in consumer.partitions_for_topic(name)]
-    consumer.assign(partitions)
-    return bool(partitions)
+    if wanted & existing:
+        consumer.subscribe(sorted(wanted & existing))  # without a group that is all partitions
+    return bool(wanted & existing)
 
 
 async def _deliver(consumer: Any, settings: Settings, watch: Watch, load: Load, announced: asyncio.Event) -> None:

@@ -5,6 +5,7 @@ longest gap between two lists with and without a swap (`pytest -s`).
 """
 
 import os
+import random
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from itertools import pairwise
@@ -229,8 +230,9 @@ def test_tastes_that_turn_raise_one_request_for_a_better_model(broker: Broker, p
     with Deployment(broker, prefix, tmp_path, partitions=1, environment=environment) as served:
         served.start_worker()
         ranked = [item["item_id"] for item in asked(served, "nobody", n=200)["items"]]
-        events = [event(at, user=f"u{at % 200}", item=ranked[at // 200]) for at in range(1000)]
-        events += [event(at, user=f"u{at % 200}", item=ranked[-(at // 200)]) for at in range(1000, 2000)]
+        rng = random.Random(0)
+        liked = [rng.sample(ranked[:100], 5) + rng.sample(ranked[100:], 5) for _ in range(200)]  # by user: then, now
+        events = [event(at, user=f"u{at % 200}", item=liked[at % 200][at // 200]) for at in range(2000)]
         served.wait_for_lists({"u199": served.send(events)[-1].offset})
         served.wait_for_log("asked for a better model")
         (record,) = served.records(served.topic(Role.REFRESH_REQUESTS))
