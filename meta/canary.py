@@ -63,5 +63,6 @@ def _run(trained: Trained, features: dict[str, np.ndarray]) -> tuple[np.ndarray,
     )
     with torch.no_grad():
         prior = trained.items["prior"][given["time_index"]]
-        user_vector = adapt(support, prior, theta=trained.theta, items=trained.items).user_vector
+        inside = trained.items.get("sample_prior", trained.items["prior"])[given["time_index"]]
+        user_vector = adapt(support, inside, theta=trained.theta, items=trained.items).user_vector
         return user_vector.numpy(), (user_vector @ trained.items["item_vectors"].T + prior).numpy()

@@ -16,7 +16,7 @@ def test_the_map_finds_the_weights_of_tensors_that_are_made_of_content(made_up):
     items = {
         "item_vectors": torch.from_numpy((matrix @ weights + noise).astype(np.float32)),
         "prior": torch.from_numpy(rng.standard_normal((4, world.n_items)).astype(np.float32)),
-        "sample": torch.zeros(2, 3),  # no tensor with a row per item
+        "sample_vectors": torch.zeros(2, 3),  # no tensor with a row per item
     }
     maps = newcomers(items, world, content)
     assert set(maps) == {"content_to_item_vectors", "new_item_prior"}
