@@ -22,6 +22,7 @@ from schemas import Item, Manifest, ModelAnnouncement, RefreshRequest, Role
 from stream.broker import Broker
 from stream.clients.connect import open_producer
 from stream.clients.event_file import FileEvent
+from stream.core.arms import is_challenged
 
 SECONDS = float(os.environ.get("FEWSTEP_TEST_SWAP_SECONDS", "4"))
 RATE = int(os.environ.get("FEWSTEP_TEST_SWAP_RATE", "300"))
@@ -242,3 +243,18 @@ def test_tastes_that_turn_raise_one_request_for_a_better_model(broker: Broker, p
         assert request.measures["events"] > 1000
         assert served.stop_worker() == 0
         assert "measured=2000" in served.log().read_text()
+
+
+@pytest.mark.timeout(600)
+def test_a_challenger_serves_its_share_and_says_so_in_the_lists(broker: Broker, prefix: str, tmp_path: Path) -> None:
+    environment = {"FEWSTEP_MODEL__CHALLENGER": "other", "FEWSTEP_MODEL__CHALLENGER_SHARE": "0.5"}
+    with Deployment(broker, prefix, tmp_path, partitions=2, environment=environment) as served:
+        publish(served, "v7", model="other")
+        served.start_worker()
+        served.wait_for_log("challenger other v7 for 0.5 of the users")
+        positions = served.send([event(at) for at in range(USERS)])
+        lists = served.wait_for_lists({f"u{at}": position.offset for at, position in enumerate(positions)})
+        theirs = {user for user in lists if is_challenged(user.encode(), challenger="other", share=0.5)}
+        assert 0 < len(theirs) < USERS
+        for user, one in lists.items():
+            assert (one["model"], one["model_version"]) == (("other", "v7") if user in theirs else ("default", "v1"))
