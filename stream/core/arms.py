@@ -8,17 +8,13 @@ from stream.core.records import Outcome, ReadRow, Record
 from stream.settings import LimitSettings
 
 
-def draw(user: bytes, purpose: bytes) -> float:
-    """A number in [0, 1) that a user always draws for this purpose, independent of those for others."""
-    return int.from_bytes(blake2b(user, digest_size=6, person=purpose[:16]).digest()) / 2**48
-
-
 def is_challenged(user: bytes, *, challenger: str, share: float) -> bool:
-    """Whether the user (id as UTF-8) belongs to the share that the challenger serves.
+    """Whether the user (id as UTF-8) belongs to the share that the challenger serves; the answer is always the same.
 
-    Another challenger is given another share: users do not become the guinea pigs of every trial.
+    Another challenger is given another share: no users become the guinea pigs of every trial.
     """
-    return share > 0 and draw(user, b"arm" + blake2b(challenger.encode(), digest_size=12).digest()) < share
+    drawn = int.from_bytes(blake2b(user, digest_size=6, key=blake2b(challenger.encode()).digest()).digest())
+    return drawn < share * 2**48
 
 
 _Step = Callable[..., Outcome]

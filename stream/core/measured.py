@@ -3,10 +3,11 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+from zlib import crc32
 
 from schemas import Manifest, RefreshRequest
 from stream.core.adapter import Adapter
-from stream.core.arms import draw, is_challenged
+from stream.core.arms import is_challenged
 from stream.core.drift import PageHinkley
 from stream.core.features import Encoding, encoding_for
 from stream.core.prequential import CUTOFF, Observation, choices, observe
@@ -94,8 +95,8 @@ class Measured:
 
     def _measure(self, records: Sequence[Record], read_row: ReadRow) -> dict[str, int]:
         settings, counts = self._measures.settings, {"measured": 0, "hits": 0}
-        keys = {record.key for record in records if record.key}
-        users = frozenset(key for key in keys if draw(key, b"measure") < settings.measures.share)
+        most = settings.measures.share * 2**32
+        users = frozenset(record.key for record in records if record.key and _scattered(record.key) < most)
         made = choices(records, read_row, users=users, settings=settings) if users else []
         if not made:
             return counts
@@ -115,6 +116,12 @@ class Measured:
         """Whether the challenger serves the user."""
         name = self._measures.settings.model.challenger
         return self._challenger is not None and is_challenged(user, challenger=name, share=share)
+
+
+def _scattered(user: bytes) -> int:
+    """A number below 2^32 for each user; every record asks for one, and a cryptographic hash would take ten times as
+    long. The factor (Knuth, The Art of Computer Programming 3, 6.4) parts it from hashes that choose partitions."""
+    return crc32(user) * 2_654_435_761 & 0xFFFF_FFFF
 
 
 class _Arm(NamedTuple):

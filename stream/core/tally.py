@@ -58,7 +58,7 @@ class Tally:
 
     def windows(self) -> list[tuple[int, Sums]]:
         """(Begin in epoch ms, sums) of each hour with observations, oldest first."""
-        return [(at * WINDOW_MS, sums) for at, sums in sorted(self._windows.items())]
+        return [(at * WINDOW_MS, sums) for at, sums in sorted(self._windows.copy().items())]
 
     def summary(self) -> dict[str, float]:
         """Means over all that is kept, and 95 % intervals of the hit rate (Wilson) and of the gain; empty without any.
@@ -66,7 +66,7 @@ class Tally:
         Events of one user are not independent, so that the intervals are somewhat too narrow.
         """
         total = Sums()
-        for sums in self._windows.values():
+        for sums in self._windows.copy().values():  # another thread may add
             total = total.plus(sums)
         if not total.events:
             return {}

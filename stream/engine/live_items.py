@@ -15,6 +15,8 @@ MOST_ITEMS = 500_000
 """Items kept, some 400 bytes each: beyond it, items that were not heard of before are counted and left out."""
 MOST_BYTES = 65_536
 """Of one record; a larger one is refused unread."""
+MOST_ATTRIBUTES = 64
+"""Categories, and numeric features, that are kept of an item."""
 
 
 class LiveItems:
@@ -63,6 +65,12 @@ def _read(key: bytes | None, value: bytes | None) -> tuple[bytes, Listing | None
         return None
     if item.schema_version > SCHEMA_VERSION:
         return None
-    # Names repeat from item to item: one text each.
-    categories = tuple(intern(category) for category in item.categories)
-    return item.item_id.encode(), Listing(item.available, categories, intern(item.domain), item.features)
+    # Names repeat from item to item: one text each. Of the features, only numbers say something to a bundle.
+    categories = tuple(intern(category) for category in item.categories[:MOST_ATTRIBUTES])
+    numbers = [
+        (intern(name), value)
+        for name, value in item.features.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    listing = Listing(item.available, categories, intern(item.domain), dict(numbers[:MOST_ATTRIBUTES]))
+    return item.item_id.encode(), listing

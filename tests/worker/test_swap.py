@@ -1,7 +1,7 @@
 """Bundles and catalog change while a worker serves: nothing is lost or mixed, and what is unsound changes nothing.
 
-FEWSTEP_TEST_SWAP_SECONDS and FEWSTEP_TEST_SWAP_RATE (events/s) set the size of the test under load, which prints the
-longest gap between two lists with and without a swap (`pytest -s`).
+FEWSTEP_TEST_SWAP_SECONDS, FEWSTEP_TEST_SWAP_RATE (events/s) and FEWSTEP_TEST_SWAP_ITEMS set the size of the test under
+load, which prints the longest gap between two lists with and without a swap (`pytest -s`).
 """
 
 import os
@@ -26,6 +26,7 @@ from stream.core.arms import is_challenged
 
 SECONDS = float(os.environ.get("FEWSTEP_TEST_SWAP_SECONDS", "4"))
 RATE = int(os.environ.get("FEWSTEP_TEST_SWAP_RATE", "300"))
+ITEMS = int(os.environ.get("FEWSTEP_TEST_SWAP_ITEMS", "200"))
 USERS = 50
 NOW = 1_700_000_000_000
 LATER = "2026-02-01T12:00:00Z"
@@ -43,7 +44,7 @@ def event(number: int, user: str | None = None, item: str | None = None) -> File
 @pytest.fixture
 def served(broker: Broker, prefix: str, tmp_path: Path) -> Iterator[Deployment]:
     environment = {"FEWSTEP_MODEL__POLL_INTERVAL_S": "1"}
-    with Deployment(broker, prefix, tmp_path, partitions=2, environment=environment) as deployment:
+    with Deployment(broker, prefix, tmp_path, partitions=2, n_items=ITEMS, environment=environment) as deployment:
         deployment.start_worker()
         yield deployment
 
@@ -62,7 +63,7 @@ def announce(served: Deployment, version: str, action: str) -> None:
 
 
 def publish(served: Deployment, version: str, **changes: Any) -> Manifest:
-    changes = {"n_items": 200, "seed": 1, "created_at": LATER} | changes
+    changes = {"n_items": ITEMS, "seed": 1, "created_at": LATER} | changes
     return write_tiny_bundle(served.folder / "models", version=version, **changes)
 
 
