@@ -5,8 +5,8 @@ from math import sqrt
 
 SLACK = 0.1
 """In standard deviations: a rise of the mean by less is no drift."""
-THRESHOLD = 50.0
-"""Of the accumulated rise, in standard deviations: the mean has risen by x of them for 50 / (x - SLACK) values."""
+THRESHOLD = 80.0
+"""Of the accumulated rise, in standard deviations: the mean has risen by x of them for 80 / (x - SLACK) values."""
 LEARN_FIRST = 300
 """Values that tell what is usual before anything can be unusual."""
 
