@@ -40,9 +40,9 @@ class Bundle:
     manifest: Manifest
     digest: str
     catalog: Catalog
+    tensors: Mapping[str, Array]
     adapt_graph: Graph
     score_graph: Graph
-    tensors: Mapping[str, Array]
 
     def adapt(self, features: Features) -> tuple[Floats, Floats]:
         """User vectors (b, d) and the part of each support event in them (b, s, d)."""
@@ -93,7 +93,7 @@ def load_bundle(
             ("score.onnx", SCORE_FEATURES, ("scores",)),
         )
     ]
-    bundle = Bundle(manifest, digest, catalog, *graphs, tensors)
+    bundle = Bundle(manifest, digest, catalog, tensors, *graphs)
     _probe(bundle, where)
     if CANARY_FILE in manifest.files:  # a bundle that was made by other tools may have none
         check_canary(_read_checked(store, manifest, CANARY_FILE), bundle, where)
