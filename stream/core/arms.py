@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
-from stream.core.decode import Rejection, decode
+from stream.core.decode import Decoded, Rejection
+from stream.core.fold import decode_all
 from stream.core.records import Outcome, ReadRow, Record
 from stream.settings import LimitSettings
 
@@ -31,8 +32,9 @@ class Arms:
     def __call__(self, records: Sequence[Record], read_row: ReadRow, *, clock_ms: int) -> Outcome:
         """As `Step`; what the incumbent's users are given comes first, per user in order."""
         sides: tuple[list[Record], list[Record]] = ([], [])
-        for record in records:
-            sides[self._serves(record)].append(record)
+        # Decoding twice is the price of a trial: only the value says for certain whose record it is.
+        for record, decoded in zip(records, decode_all(records, self._limits), strict=True):
+            sides[self._serves(decoded)].append(record)
         one = self._incumbent(sides[False], read_row, clock_ms=clock_ms)
         other = self._challenger(sides[True], read_row, clock_ms=clock_ms)
         return Outcome(
@@ -42,9 +44,7 @@ class Arms:
             counts={name: count + other.counts[name] for name, count in one.counts.items()},
         )
 
-    def _serves(self, record: Record) -> bool:
-        """Decoding twice is the price of a trial: only the value says for certain whose record it is."""
-        decoded = decode(record, self._limits)
+    def _serves(self, decoded: Decoded) -> bool:
         return not isinstance(decoded, Rejection) and is_challenged(
             decoded.key, challenger=self._name, share=self._share
         )

@@ -45,7 +45,7 @@ def index_items(items: Sequence[Item], vectors: NDArray[np.float32]) -> Catalog:
     order = np.argsort(hashes, kind="stable")
     return Catalog(
         item_ids=[item.item_id for item in items],
-        openings=np.array([b'{"item_id":%b,' % orjson.dumps(item.item_id) for item in items] + [b""], dtype=object),
+        openings=openings_of([item.item_id for item in items]),
         rows={item_id: row for row, item_id in enumerate(ids)},
         vectors=vectors,
         withdrawn=np.array([row for row, item in enumerate(items) if not item.available], dtype=np.int64),
@@ -54,6 +54,11 @@ def index_items(items: Sequence[Item], vectors: NDArray[np.float32]) -> Catalog:
         sorted_hashes=hashes[order],
         hashed_rows=order.astype(np.int64),
     )
+
+
+def openings_of(item_ids: Sequence[str]) -> NDArray[np.object_]:
+    """How the JSON objects of items begin, and the nothing that row -1 has: (n_items + 1,)."""
+    return np.array([b'{"item_id":%b,' % orjson.dumps(item_id) for item_id in item_ids] + [b""], dtype=object)
 
 
 def unpack_hashes(rings: bytes) -> NDArray[np.int32]:

@@ -5,11 +5,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from schemas import Flat
-from stream.core.catalog import Catalog, unpack_hashes
+from stream.core.catalog import Catalog, openings_of, unpack_hashes
 from stream.core.state import item_hash
 
 
@@ -67,7 +66,7 @@ def extend(catalog: Catalog, item_ids: Sequence[bytes], vectors: NDArray[np.floa
     return replace(
         catalog,
         item_ids=catalog.item_ids + texts,
-        json_ids=catalog.json_ids + [orjson.dumps(text).decode() for text in texts],
+        openings=np.concatenate([catalog.openings[:-1], openings_of(texts)]),
         rows=catalog.rows | dict(zip(item_ids, rows.tolist(), strict=True)),
         vectors=np.concatenate([catalog.vectors, vectors]),
         sorted_hashes=all_hashes[order],

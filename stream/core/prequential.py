@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from schemas import Role
 from stream.core.adapter import Adapter, Floats
 from stream.core.codec import decode_row
-from stream.core.decode import Event, Forget, Profile, decode
+from stream.core.decode import Forget, Profile, decode
+from stream.core.events import Event
 from stream.core.features import Encoding, encode_batch
 from stream.core.fold import Origin, UserKey, Wanted
 from stream.core.lists import MOST_USERS, hide
