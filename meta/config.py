@@ -77,6 +77,14 @@ class TrainingConfig(BaseModel):
         int, Field(ge=1, description="Items sampled as negatives of a batch: bce, siamese and triplet")
     ] = 128
     margin: Annotated[float, Field(gt=0, description="Of the contrastive losses, in squared distance")] = 0.5
+    agreement: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Rank of the agreement with the newest events that weighs the events of the inner loss, for"
+            " users whose tastes switch; 0 weighs all alike",
+        ),
+    ] = 0
     positions: Annotated[int, Field(ge=1, le=1000, description="Recent events with an attention logit each")] = 32
     taus_days: Annotated[
         tuple[float, ...], Field(min_length=1, description="Decay times of the recent popularity, in days")
@@ -92,6 +100,12 @@ class TrainingConfig(BaseModel):
         int, Field(ge=1, description="First query event of the tasks that hide the events in between")
     ] = 20
     fixed_share: Annotated[float, Field(ge=0, le=1, description="Share of the tasks that hide events in between")] = 0.5
+    sliding_share: Annotated[
+        float, Field(ge=0, le=1, description="Share of the tasks whose support set is a window from all of a history")
+    ] = 0.0
+    spliced_share: Annotated[
+        float, Field(ge=0, le=1, description="Share of the tasks that begin with another user's events, as in a switch")
+    ] = 0.0
     epochs: Annotated[int, Field(ge=1)] = 80
     most_steps: Annotated[
         int, Field(ge=1, description="Outer steps at most: with many users an epoch is a part of them")

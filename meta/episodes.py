@@ -6,7 +6,10 @@ import numpy as np
 
 from meta.config import TrainingConfig
 from meta.dataset import Dataset
-from meta.supports import Supports, first_events
+from meta.supports import Supports, windows
+
+_FEWEST_NEW = 2
+"""Events since a switch in a spliced task: fewer tell nothing of it, and would teach to distrust every support set."""
 
 
 class Episodes(NamedTuple):
@@ -22,10 +25,17 @@ class Episodes(NamedTuple):
 
 
 def episodes(
-    dataset: Dataset, users: np.ndarray, k: np.ndarray, *, query_begin: np.ndarray, rated: bool = False
+    dataset: Dataset,
+    users: np.ndarray,
+    k: np.ndarray,
+    *,
+    query_begin: np.ndarray,
+    support_begin: int | np.ndarray = 0,
+    rated: bool = False,
 ) -> Episodes:
-    """Support = the first k events (b,), query = all from event `query_begin` (b,) >= k on, candidates = items that
-    no event before `query_begin` was about. Nothing that happened after the k-th event is seen by the support side.
+    """Support = the first k events (b,) from `support_begin` on, query = all from event `query_begin` (b,) >= k on,
+    candidates = items that no event before `query_begin` was about. Nothing that happened after the k-th event is seen
+    by the support side.
 
     A query event counts if it is a right answer; where what is learned is `rated`, if it is a rating.
     """
@@ -39,7 +49,7 @@ def episodes(
     hidden[task[before], dataset.item[event[before]]] = True
     right = ~before & (~np.isnan(dataset.rating[event]) if rated else dataset.is_relevant(dataset.kind[event]))
     targets[task[right], dataset.item[event[right]]] = True
-    supports = first_events(dataset, users, k)
+    supports = windows(dataset, users, support_begin, k)
     if not rated:
         return Episodes(supports, hidden, targets & ~hidden)
     ratings = np.zeros(shape, dtype=np.float32)
@@ -51,12 +61,57 @@ def draw(dataset: Dataset, users: np.ndarray, config: TrainingConfig, rng: np.ra
     """One random task per user.
 
     A share of the users with events enough hides what lies between the support set and a fixed query set, so that
-    the query set is the same at every k; for the others the query set is the rest. A query set is never empty.
+    the query set is the same at every k; for the others the query set is the rest. Another share has its support set
+    from anywhere in the history, as a worker's window that has moved on. A query set is never empty, unless it is all
+    of items that a spliced past has used up.
     """
     lengths = dataset.lengths[users]
     fixed = (rng.random(len(users)) < config.fixed_share) & (lengths > config.fixed_query_begin)
     short = rng.choice(config.support_sizes, len(users))
     longer = rng.choice(config.support_sizes + config.long_support_sizes, len(users))
     k = np.where(fixed, np.minimum(short, config.fixed_query_begin), np.minimum(longer, lengths - 1))
-    begin = np.where(fixed, config.fixed_query_begin, k)
-    return episodes(dataset, users, k, query_begin=begin, rated=config.objective.rating)
+    query, begin = np.where(fixed, config.fixed_query_begin, k), np.zeros_like(k)
+    if config.sliding_share:
+        slides = rng.random(len(users)) < config.sliding_share
+        moved = rng.integers(0, lengths)
+        k, query = np.where(slides, moved, k), np.where(slides, moved, query)
+        begin = np.where(slides, np.maximum(0, moved - max(config.support_sizes)), 0)
+    rated = config.objective.rating
+    tasks = episodes(dataset, users, k, query_begin=query, support_begin=begin, rated=rated)
+    return _spliced(tasks, dataset, begin, k, config, rng) if config.spliced_share else tasks
+
+
+def _spliced(
+    tasks: Episodes,
+    dataset: Dataset,
+    begin: np.ndarray,
+    k: np.ndarray,
+    config: TrainingConfig,
+    rng: np.random.Generator,
+) -> Episodes:
+    """The tasks, whose support sets are the events from `begin` (b,) to `k` (b,), a share of them as if their users had
+    just switched tastes: all but the newest events are another user's. The profile is that user's too, for what it says
+    dates from before the switch."""
+    window, users = max(config.support_sizes), tasks.supports.users
+    newest = rng.integers(_FEWEST_NEW, max(_FEWEST_NEW, window // 2) + 1, len(k))
+    chosen = (rng.random(len(k)) < config.spliced_share) & (k >= newest)
+    others = rng.integers(0, dataset.n_users, len(k))
+    until = np.where(chosen, rng.integers(1, dataset.lengths[others] + 1), 0)
+    old = windows(dataset, others, np.maximum(0, until - window + newest), until)
+    new = windows(dataset, users, np.where(chosen, k - newest, begin), k)
+    hidden = tasks.hidden.copy()
+    task, event = np.nonzero(old.support_mask)
+    hidden[task, old.support_items[task, event]] = True
+    return tasks._replace(supports=_joined(old, new, chosen), hidden=hidden, targets=tasks.targets & ~hidden)
+
+
+def _joined(old: Supports, new: Supports, chosen: np.ndarray) -> Supports:
+    """The events of both, `old` ones first, at the time of `new`; profiles are those of `old` where `chosen` (b,)."""
+    age = old.support_age + new.support_age.max(axis=1, keepdims=True) * old.support_mask
+    return new._replace(
+        support_items=np.concatenate([old.support_items, new.support_items], axis=1),
+        support_mask=np.concatenate([old.support_mask, new.support_mask], axis=1),
+        support_kind=np.concatenate([old.support_kind, new.support_kind], axis=1),
+        support_age=np.concatenate([age, new.support_age], axis=1),
+        user_features=np.where(chosen[:, None], old.user_features, new.user_features),
+    )

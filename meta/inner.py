@@ -11,6 +11,13 @@ for events that say no, catalog vectors Q `(n_items, d)`, prior z `(n_items,)`, 
     g       = (k/5)^rho * (W Q' softmax(Q u + z) - sum_s w_s q_s) + lambda_t (u - u_start)
     u      <- u - alpha_t * g          (alpha_t: one step size per coordinate, as in Meta-SGD, arXiv:1707.09835)
 
+Where tastes may switch (tensor `recency_logits`), w_s is the weight of its kind times a share c_s, with keys p:
+
+    c = softmax(share logit of the position + (A' p_s) . (B' r))
+    r = sum_s softmax(recency logit of the position) p_s
+
+so that events which agree with the newest ones outweigh a longer past that does not.
+
 An event that says no is repelled linearly: it has no expectation term, so its loss has no minimum to run to, and K
 steps of bounded size keep it finite. Where the catalog is too large, the softmax ranges over a fixed sample of its
 rows, `sample_vectors`, whose prior is lifted by -log of how often each was to be expected in it (importance sampling).
@@ -98,25 +105,32 @@ def start_without_events(support: Support, theta: Tensors) -> Tensor:
     return start
 
 
+def at_positions(support: Support, table: Tensor) -> Tensor:
+    """A number per event (batch, support) from a `table` (positions, 1) that counts from the newest event."""
+    return functional.embedding(positions_from_newest(support.mask, table.shape[0]), table)[..., 0]
+
+
+def softmax_of_known(logits: Tensor, mask: Tensor) -> Tensor:
+    """Shares (batch, support) of the known events, 0 where masked; without events all are 0."""
+    # Max and normalizer written out: a softmax over a support of width 0 or without events would be NaN.
+    exponent = torch.where(mask > 0, logits, _ABSENT)
+    top = torch.cat([exponent, torch.full_like(mask.sum(1, keepdim=True), _ABSENT)], 1).amax(1, keepdim=True)
+    weight = torch.exp(exponent - top) * mask
+    return weight / weight.sum(1, keepdim=True).clamp(min=1e-30)
+
+
 def pooled_parts(support: Support, keys: Tensor, theta: Tensors) -> Tensor:
     """Each event's part of the start (batch, support, d), from the events' keys (batch, support, d of keys).
 
     a = softmax(key . p_s + position logit + kind logit) over the known events; an empty support adds exactly 0.
     """
-    mask = support.mask
-    count = mask.sum(1, keepdim=True)
+    count = support.mask.sum(1, keepdim=True)
     logits = (
         (keys * theta["attention_key"]).sum(2)
-        + functional.embedding(
-            positions_from_newest(mask, theta["position_logits"].shape[0]), theta["position_logits"]
-        )[..., 0]
+        + at_positions(support, theta["position_logits"])
         + functional.embedding(support.kind, theta["kind_logits"])[..., 0]
     )
-    # Max and normalizer written out: a softmax over a support of width 0 or without events would be NaN.
-    exponent = torch.where(mask > 0, logits, _ABSENT)
-    top = torch.cat([exponent, torch.full_like(count, _ABSENT)], 1).amax(1, keepdim=True)
-    weight = torch.exp(exponent - top) * mask
-    attention = weight / weight.sum(1, keepdim=True).clamp(min=1e-30)
+    attention = softmax_of_known(logits, support.mask)
     saturation = count / (count + theta["saturation"])
     return (attention * saturation)[..., None] * (keys @ theta["value_map"])
 
@@ -124,6 +138,18 @@ def pooled_parts(support: Support, keys: Tensor, theta: Tensors) -> Tensor:
 def support_weights(support: Support, theta: Tensors) -> Tensor:
     """The weight w (batch, support) of each event by its kind; 0 where masked."""
     return functional.embedding(support.kind, theta["kind_weights"])[..., 0] * support.mask
+
+
+def loss_shares(support: Support, keys: Tensor | None, theta: Tensors) -> Tensor:
+    """What share of the inner loss each event has (batch, support), its kind's weight aside: all alike, or by position
+    and by agreement with the newest events, from the events' keys (batch, support, d)."""
+    mask = support.mask
+    if keys is None or "recency_logits" not in theta:
+        return mask
+    recent = softmax_of_known(at_positions(support, theta["recency_logits"]), mask)
+    newest = (recent[..., None] * keys).sum(1, keepdim=True)
+    agreement = ((keys @ theta["agreement_event"]) * (newest @ theta["agreement_newest"])).sum(2)
+    return softmax_of_known(at_positions(support, theta["share_logits"]) + agreement, mask)
 
 
 def adapt(
@@ -141,7 +167,7 @@ def adapt(
     `dropout` acts on the pooled vectors and is for training only; `first_order` treats the inner gradient as a constant
     of the outer loss.
     """
-    without = start_without_events(support, theta)
+    without, keys = start_without_events(support, theta), None
     if "item_keys" in items:
         keys = functional.embedding(support.items, items["item_keys"])
         if dropout > 0:
@@ -155,7 +181,8 @@ def adapt(
     elif "kind_ratings" in theta:
         user, vectors = _fit_ratings(support, without, parts, prior, theta, items, first_order=first_order)
     else:
-        user, vectors = _fit_choices(support, start, parts, prior, theta, items, first_order=first_order)
+        weights = support_weights(support, theta) * loss_shares(support, keys, theta)
+        user, vectors = _fit_choices(support, start, parts, prior, weights, theta, items, first_order=first_order)
     count = support.mask.sum(1, keepdim=True)
     squared = (count * count).clamp(min=1.0)
     trust = squared / (squared + theta["trust"])
@@ -167,16 +194,17 @@ def _fit_choices(
     start: Tensor,
     parts: Tensor,
     prior: Tensor,
+    weights: Tensor,
     theta: Tensors,
     items: Tensors,
     *,
     first_order: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The steps for ranking, from `start` (batch, d) of which `parts` (batch, support, d) are the events'."""
+    """The steps for ranking, from `start` (batch, d) of which `parts` (batch, support, d) are the events'; `weights`
+    (batch, support) are those of the events in the loss, up to a factor."""
     count = support.mask.sum(1, keepdim=True)
     # (k/5)^rho as an exponential: the gradient of 0^rho with respect to rho is NaN, this one is 0.
     strength = torch.exp(theta["support_power"] * torch.log(count.clamp(min=1.0) / 5.0)) * (count > 0)
-    weights = support_weights(support, theta)
     weights = weights / weights.abs().sum(1, keepdim=True).clamp(min=1e-30)
     drawn = (strength * weights)[..., None] * functional.embedding(support.items, items["item_vectors"])
     pull, expecting = drawn.sum(1), strength * weights.clamp(min=0.0).sum(1, keepdim=True)

@@ -14,6 +14,9 @@ from meta.known import Known
 _IGNORED_LOGIT = -4.0
 """Attention logit at which an event that says no starts: what was disliked describes nobody's taste."""
 
+_RECENCY_SLOPE = -0.7
+"""What is newest, at first: each event counts half of the one after it."""
+
 
 class Initialization(nn.Module):
     """Two towers around one user vector, and the prior of the items.
@@ -60,6 +63,7 @@ class Initialization(nn.Module):
         self.log_saturation = nn.Parameter(torch.tensor([math.log(2.0)]))
         self.extra_start = nn.Parameter(torch.zeros(self.width - d))
         self._add_rule(config, known, n_kinds)
+        self._add_agreement(config, generator)
 
     def _add_rule(self, config: TrainingConfig, known: Known, n_kinds: int) -> None:
         """How the steps are taken; parameters that the algorithm does not learn stay as they are."""
@@ -78,6 +82,17 @@ class Initialization(nn.Module):
         ratings = torch.zeros(n_kinds) if known.kind_ratings is None else known.kind_ratings
         self.kind_ratings = nn.Parameter(ratings[:, None].clone(), requires_grad=learned and self.rating)
 
+    def _add_agreement(self, config: TrainingConfig, generator: torch.Generator) -> None:
+        """What an event's share of the inner loss depends on; at first on nothing."""
+        self.agrees = config.agreement > 0 and self.traits.pooled and not (self.traits.encoder or self.rating)
+        if not self.agrees:
+            return
+        newer = torch.arange(config.positions, dtype=torch.float32)[:, None]
+        self.recency_logits = nn.Parameter(_RECENCY_SLOPE * newer)
+        self.share_logits = nn.Parameter(torch.zeros_like(newer))
+        self.agreement_event = nn.Parameter(torch.randn(config.d, config.agreement, generator=generator) * 0.1)
+        self.agreement_newest = nn.Parameter(torch.zeros(config.d, config.agreement))
+
     def embeddings(self) -> list[nn.Parameter]:
         """The parameters of the item vectors and keys."""
         return [self.free_vectors, self.free_keys, self.content_vectors, self.content_keys]
@@ -95,6 +110,7 @@ class Initialization(nn.Module):
             self.log_step_decays,
             self.support_power,
             self.log_shrinkage,
+            *([self.recency_logits, self.share_logits] if self.agrees else []),
         ]
 
     def items(self) -> Tensors:
@@ -148,6 +164,13 @@ class Initialization(nn.Module):
             }
         else:
             tensors["support_power"] = self.support_power
+        if self.agrees:
+            tensors |= {
+                "recency_logits": self.recency_logits,
+                "share_logits": self.share_logits,
+                "agreement_event": self.agreement_event,
+                "agreement_newest": self.agreement_newest,
+            }
         return tensors
 
     def _uniform_pooling(self, tensors: Tensors) -> Tensors:

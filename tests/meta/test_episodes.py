@@ -51,3 +51,33 @@ def test_drawn_tasks_always_have_later_events_and_hide_all_before_them(dataset):
         begins.add((supported[1], task.hidden[1].sum()))
     sizes = {0, 1, 2, 3, 5, 10, 20}
     assert begins == {(k, k) for k in sizes | {32}} | {(k, 20) for k in sizes}
+
+
+def test_a_sliding_window_ends_anywhere_and_the_query_set_follows_it(dataset):
+    rng, config = np.random.default_rng(0), TrainingConfig(sliding_share=1.0)
+    ends = set()
+    for _ in range(200):
+        task = draw(dataset, np.array([1]), config, rng)
+        end = int(task.hidden[0].sum())
+        mask, items = task.supports.support_mask[0], task.supports.support_items[0]
+        assert items[mask > 0].tolist() == [3 + number for number in range(max(0, end - 20), end)]
+        assert task.targets[0].sum() == 40 - end
+        ends.add(end)
+    assert ends == set(range(40))
+
+
+def test_a_spliced_support_set_ends_with_the_user_s_own_events(dataset):
+    rng, config = np.random.default_rng(0), TrainingConfig(sliding_share=1.0, spliced_share=1.0)
+    spliced = 0
+    for _ in range(200):
+        task = draw(dataset, np.array([1]), config, rng)
+        items = task.supports.support_items[0][task.supports.support_mask[0] > 0]
+        own = items >= 3
+        assert not (task.hidden & task.targets).any()
+        assert task.hidden[0, items].all()
+        assert (np.diff(task.supports.support_age[0][task.supports.support_mask[0] > 0]) <= 0).all()
+        if own.any() and not own.all():
+            spliced += 1
+            assert own[np.argmax(own) :].all()
+            assert 2 <= own.sum() <= 10
+    assert spliced > 50

@@ -19,6 +19,7 @@ RECIPES = {
     **{algorithm.value: {"algorithm": algorithm} for algorithm in Algorithm},
     "bce": {"ranking_loss": "bce"},
     "sampled": {"exact_items": 20, "sampled_items": 30},
+    "switches": {"agreement": 3, "sliding_share": 0.5, "spliced_share": 0.5},
     "rating": {"objective": "rating"},
     "rating, pooled": {"objective": "rating", "algorithm": "amortized"},
 }

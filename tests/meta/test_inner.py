@@ -2,20 +2,30 @@ import pytest
 import torch
 
 from meta.config import TrainingConfig
-from meta.inner import Support, adapt, pooled_parts, positions_from_newest, start_without_events, support_weights
+from meta.inner import (
+    Support,
+    adapt,
+    loss_shares,
+    pooled_parts,
+    positions_from_newest,
+    start_without_events,
+    support_weights,
+)
 from meta.known import Known
 from meta.model import Initialization
 
 N_ITEMS, D, FEATURES, KINDS = 30, 6, 3, 4
 
 
-@pytest.fixture
-def model() -> Initialization:
+@pytest.fixture(params=[0, 2], ids=["all events alike", "by agreement"])
+def model(request) -> Initialization:
     """Random parameters, far from their initial values so that every term counts; in float64."""
     generator = torch.Generator().manual_seed(1)
     weights = torch.tensor([1.0, 2.0, -0.5, 0.3])
     known = Known(torch.rand(N_ITEMS, 5, generator=generator), FEATURES, weights)
-    made = Initialization(TrainingConfig(d=D, inner_steps=3), known, generator=generator).double()
+    made = Initialization(
+        TrainingConfig(d=D, inner_steps=3, agreement=request.param), known, generator=generator
+    ).double()
     for parameter in made.parameters():
         parameter.data += 0.4 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
     return made
@@ -41,7 +51,10 @@ def pooled_start(support: Support, model: Initialization) -> tuple[torch.Tensor,
     return start_without_events(support, model.theta()) + parts.sum(1), parts
 
 
-def normalized(weights: torch.Tensor) -> torch.Tensor:
+def loss_weights(support: Support, model: Initialization) -> torch.Tensor:
+    theta = model.theta()
+    keys = model.items()["item_keys"][support.items]
+    weights = support_weights(support, theta) * loss_shares(support, keys, theta)
     return weights / weights.abs().sum(1, keepdim=True).clamp(min=1e-30)
 
 
@@ -50,12 +63,13 @@ def trust(support: Support) -> torch.Tensor:
     return squared / (squared + 1)
 
 
-def stated_loss(user, start, support, prior, *, theta, vectors, step):
+def stated_loss(user, start, support, prior, *, model, step):
     """The inner loss as the module states it, written without the closed form."""
+    theta, vectors = model.theta(), model.items()["item_vectors"]
     count = support.mask.sum(1)
     strength = (count / 5) ** theta["support_power"]
     scores = user @ vectors.T + prior
-    weights = normalized(support_weights(support, theta))
+    weights = loss_weights(support, model)
     yes = weights.clamp(min=0).sum(1)
     fit = yes * torch.logsumexp(scores, 1) - (weights * scores.gather(1, support.items)).sum(1)
     decay = theta["step_decays"][step]
@@ -69,9 +83,7 @@ def test_the_closed_form_takes_the_gradient_of_the_stated_loss(model):
     user = start
     for step in range(3):
         variable = user.detach().requires_grad_()
-        loss = stated_loss(
-            variable, start.detach(), support, prior, theta=theta, vectors=items["item_vectors"], step=step
-        )
+        loss = stated_loss(variable, start.detach(), support, prior, model=model, step=step)
         (gradient,) = torch.autograd.grad(loss, variable)
         user = user - theta["step_sizes"][step] * gradient
     without = start_without_events(support, theta)
@@ -168,7 +180,7 @@ def test_the_parts_of_the_events_obey_the_recursion_and_the_rest_is_common(model
     vectors = items["item_vectors"]
     start, first = pooled_start(support, model)
     count = support.mask.sum(1, keepdim=True)
-    weights = normalized(support_weights(support, theta))
+    weights = loss_weights(support, model)
     strength = torch.where(count > 0, (count / 5) ** theta["support_power"], 0.0)
     drawn = (strength * weights)[..., None] * vectors[support.items]
     parts, first_common = first, start - first.sum(1)
@@ -201,3 +213,27 @@ def test_no_inner_steps_give_the_pooled_start_as_far_as_three_events_are_trusted
     without = start_without_events(support, theta)
     assert torch.allclose(found.user_vector, without + 0.9 * (start - without), atol=1e-12)
     assert torch.allclose(found.support_vectors, 0.9 * parts, atol=1e-12)
+
+
+@pytest.mark.parametrize("model", [2], indirect=True)
+def test_shares_are_a_softmax_of_position_and_agreement_with_the_newest_keys(model):
+    support, theta = made_support([4], width=6), model.theta()
+    keys = model.items()["item_keys"][support.items]
+    known = keys[0, :4]
+    recent = torch.softmax(theta["recency_logits"][[3, 2, 1, 0], 0], 0)
+    newest = recent @ known
+    agreement = known @ theta["agreement_event"] @ (newest @ theta["agreement_newest"])
+    expected = torch.softmax(theta["share_logits"][[3, 2, 1, 0], 0] + agreement, 0)
+    found = loss_shares(support, keys, theta)
+    assert torch.allclose(found[0, :4], expected, atol=1e-12)
+    assert found[0, 4:].tolist() == [0, 0]
+
+
+def test_at_first_agreement_weighs_all_events_alike():
+    known = Known(torch.rand(N_ITEMS, 5), FEATURES, torch.ones(KINDS))
+    fresh = Initialization(TrainingConfig(d=D, agreement=2), known, generator=torch.Generator().manual_seed(0))
+    support = made_support([3, 5], width=5)
+    support = support._replace(mask=support.mask.float())
+    keys = fresh.items()["item_keys"][support.items]
+    shares = loss_shares(support, keys, fresh.theta())
+    assert torch.allclose(shares, support.mask / support.mask.sum(1, keepdim=True))
