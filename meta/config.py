@@ -41,6 +41,7 @@ _RATING_RECIPE: dict[str, Any] = {
     "batch_users": 64,
     "dropout": 0.0,
     "validate_every": 1,
+    "refit": False,
 }
 """Defaults where the objective is rating: it starts from factors in closed form and needs few epochs from there."""
 
@@ -106,6 +107,9 @@ class TrainingConfig(BaseModel):
     spliced_share: Annotated[
         float, Field(ge=0, le=1, description="Share of the tasks that begin with another user's events, as in a switch")
     ] = 0.0
+    refit: Annotated[
+        bool, Field(description="Once measured, train again for all epochs, with the validation users as well")
+    ] = True
     epochs: Annotated[int, Field(ge=1)] = 80
     most_steps: Annotated[
         int, Field(ge=1, description="Outer steps at most: with many users an epoch is a part of them")

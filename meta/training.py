@@ -21,8 +21,12 @@ from meta.recency import PopularityTable, popularity_table
 from meta.sampling import Proposal
 from meta.scorer import Scorer
 from meta.supports import Supports
+from meta.ties import with_ties_shuffled
 from meta.validation import validate, validation_tasks
 from schemas.errors import DataError
+
+_OVERFITTED = 0.03
+"""Share of the best measure that the last epoch may fall behind it before its number of epochs is distrusted."""
 
 Progress = Callable[[int, float | None], None]
 """Called after each epoch with its number from 1 on, and the validation measure where it was taken."""
@@ -47,6 +51,8 @@ class Trained(NamedTuple):
     best_measure: float
     """On the validation users, mean over both kinds of tasks and the support sizes: nDCG@10, or minus the mean absolute
     error of ratings"""
+    last_measure: float
+    """The same after the last epoch"""
     training_users: np.ndarray
     validation_users: np.ndarray
     rating_range: tuple[float, float] | None
@@ -84,15 +90,66 @@ def train(
 ) -> Trained:
     """Run the outer loop; equal arguments give equal tensors on one machine with one number of threads.
 
-    `validation` are the rows of the validation users; without it they are a seeded share. Where there are other
-    `members`, each is to be called with the same arguments, and all of them end with the same tensors. `warm_start` may
-    set the parameters of the model before the first step.
+    `validation` are the rows of the validation users; if None they are a seeded share. Without any such user the last
+    epoch counts as the best. Where there are other `members`, each is to be called with the same arguments, and all of
+    them end with the same tensors. `warm_start` may set the parameters of the model before the first step.
     Raises DataError where the interactions are too few to learn from.
     """
     if validation is None:
         training, validation = split_users(dataset, config.validation_share, seed=seed)
     else:
         training = np.setdiff1d(np.flatnonzero(dataset.lengths >= 2), validation)
+    return _fit(
+        dataset,
+        training,
+        validation,
+        config,
+        seed=seed,
+        progress=progress,
+        members=members,
+        warm_start=warm_start,
+    )
+
+
+def refit(
+    trained: Trained,
+    dataset: Dataset,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+    members: Crew = ALONE,
+) -> Trained:
+    """Run the outer loop again, over the validation users as well and to its last epoch; measures and users stay those
+    of `trained`. It is `trained` itself where the configuration says so, where the epochs are too many for this data,
+    and where users are too many for a task of each in every epoch: a few more would teach nothing."""
+    overfits = trained.last_measure < trained.best_measure - _OVERFITTED * abs(trained.best_measure)
+    bounded = len(trained.training_users) * config.epochs > config.most_steps * config.batch_users
+    if not config.refit or overfits or bounded:
+        return trained
+    everybody = np.union1d(trained.training_users, trained.validation_users)
+    again = _fit(dataset, everybody, everybody[:0], config, seed=seed, progress=progress, members=members)
+    return again._replace(
+        best_epoch=trained.best_epoch,
+        best_measure=trained.best_measure,
+        last_measure=trained.last_measure,
+        training_users=trained.training_users,
+        validation_users=trained.validation_users,
+    )
+
+
+def _fit(
+    dataset: Dataset,
+    training: np.ndarray,
+    validation: np.ndarray,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    progress: Progress | None,
+    members: Crew,
+    warm_start: Callable[[Initialization], None] | None = None,
+) -> Trained:
+    """Run the outer loop over `training` users; the best epoch by `validation` users, the last without any."""
     learning, checking = subset(dataset, training), subset(dataset, validation)
     table = _table(learning, config)
     known, proposal = known_of(dataset, learning, config, rng=np.random.default_rng(seed))
@@ -102,7 +159,7 @@ def train(
         if warm_start is not None:
             warm_start(model)
         model = model.to(device())
-        best = _outer_loop(
+        measures = _outer_loop(
             model, Priors(model, table), learning, checking, config, proposal, seed, members=members, progress=progress
         )
     with torch.no_grad():
@@ -111,7 +168,7 @@ def train(
     scale = None
     if config.objective.rating:
         scale = float(np.nanmin(learning.rating)), float(np.nanmax(learning.rating))
-    return Trained(theta, items, table.times, *best, training, validation, scale, parameters)
+    return Trained(theta, items, table.times, *measures, training, validation, scale, parameters)
 
 
 def _table(learning: Dataset, config: TrainingConfig) -> PopularityTable:
@@ -131,18 +188,21 @@ def _outer_loop(
     *,
     members: Crew,
     progress: Progress | None,
-) -> tuple[int, float]:
-    """Train in place, leave the parameters of the best epoch in the model; returns (epoch, measure) of it."""
+) -> tuple[int, float, float]:
+    """Train in place, leave the parameters of the best epoch in the model; gives it, its measure, and the last one."""
     optimizer = _optimizer(model, config)
     batches = max(1, min(-(-learning.n_users // config.batch_users), config.most_steps // config.epochs))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs * batches)
-    # All processes deal the users alike; what each makes of its share is its own.
+    # All processes deal the users alike; what each makes of its share is its own. The order of ties has a generator
+    # apart: where no events share a time, shuffling those that do changes nothing.
     order, rng = np.random.default_rng(seed), np.random.default_rng((seed, members.rank))
-    best, state = (0, -np.inf), model.state_dict()
+    of_ties = rng.spawn(1)[0]
+    best, state, measure = (0, -np.inf), model.state_dict(), -np.inf
     for epoch in range(1, config.epochs + 1):
         dealt = order.permutation(learning.n_users)[: batches * config.batch_users]
         for users in np.array_split(dealt, batches):
-            tasks = draw(learning, users[members.rank :: members.size], config, rng)
+            events = with_ties_shuffled(subset(learning, users[members.rank :: members.size]), of_ties)
+            tasks = draw(events, np.arange(events.n_users), config, rng)
             columns, now = columns_of(tasks, config, proposal, rng).to(priors.device), tasks.supports.now_ms
             optimizer.zero_grad()
             prior = priors.at(now, columns.rows)
@@ -152,15 +212,15 @@ def _outer_loop(
             average_gradients(model.parameters(), members)
             optimizer.step()
             schedule.step()
-        measure = None
-        if epoch % config.validate_every == 0 or epoch == config.epochs:
+        looks = epoch % config.validate_every == 0 or epoch == config.epochs
+        if looks:
             measure = _validated(model, priors, checking, config, members)
             if measure >= best[1]:
                 best, state = (epoch, measure), copy.deepcopy(model.state_dict())
         if progress is not None:
-            progress(epoch, measure)
+            progress(epoch, measure if looks and checking.n_users else None)
     model.load_state_dict(state)
-    return best
+    return *best, measure
 
 
 def _validated(

@@ -12,7 +12,7 @@ from meta.config import TrainingConfig
 from meta.modes import Mode
 from meta.protocol import KS, Unadapted, Values
 from meta.scorer import FittedScorer, Scorer
-from meta.training import as_scorer, train
+from meta.training import as_scorer, refit, train
 
 LEVELS = {
     Mode.FIXED: {0: 0.50, 1: 0.51, 3: 0.525, 5: 0.535, 10: 0.56, 20: 0.58},
@@ -78,16 +78,12 @@ def judge(pooled: Pooled) -> list[Line]:
 
 
 def _scorers(split: Split, config: TrainingConfig) -> Iterator[Scorer]:
+    recipes = [config.model_copy(update={"inner_steps": steps}) for steps in (config.inner_steps, 0)]
     learned, control = (
         as_scorer(
-            train(
-                split.known,
-                config.model_copy(update={"inner_steps": steps}),
-                seed=SEED,
-                validation=split.stopping,
-            )
+            refit(train(split.known, recipe, seed=SEED, validation=split.stopping), split.known, recipe, seed=SEED)
         )
-        for steps in (config.inner_steps, 0)
+        for recipe in recipes
     )
     yield from (learned, FittedScorer(CONTROL, control.score), Unadapted(learned, START))
     yield from baselines.fit_every(split.known, seed=SEED)

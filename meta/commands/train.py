@@ -48,6 +48,7 @@ def train(
     from meta import bundle, distributed, store, tables
     from meta.config import read_config
     from meta.dataset import load
+    from meta.training import refit
 
     console = Console(stderr=True)
     recipe = read_config(config, algorithm=algorithm, objective=objective)
@@ -57,6 +58,8 @@ def train(
         with console.status("reading"):
             dataset = load(interactions, items, users)
         trained, curve = _train(console, dataset, recipe, seed=seed, members=members)
+        with console.status("training again, with the validation users"):
+            served = refit(trained, dataset, recipe, seed=seed, members=members)
         if not members.leads:
             return
         with console.status("measuring and exporting"):
@@ -65,7 +68,7 @@ def train(
             manifest = bundle.write_bundle(
                 model_store,
                 model,
-                trained=trained,
+                trained=served,
                 dataset=dataset,
                 config=recipe,
                 seed=seed,

@@ -13,7 +13,7 @@ from meta.modes import Mode
 from meta.outer import Batch, outer_loss
 from meta.sampling import whole_catalog
 from meta.supports import Supports
-from meta.training import as_scorer, split_users, train
+from meta.training import as_scorer, refit, split_users, train
 from schemas.errors import DataError
 
 SHORT = TrainingConfig(d=8, epochs=4, validate_every=2)
@@ -192,3 +192,22 @@ def test_the_scorer_can_be_measured(made_up, mode):
     trained = train(dataset, SHORT, seed=0)
     found = protocol.evaluate([as_scorer(trained)], dataset, mode=mode, reference="fewstep", seed=0)
     assert found["scorers"]["fewstep"]["ndcg"]["5"]["mean"] > 0
+
+
+def test_a_refit_learns_from_the_validation_users_too_and_keeps_what_was_measured(planted):
+    trained = train(planted, SHORT, seed=0)
+    again = refit(trained, planted, SHORT, seed=0)
+    assert again.best_measure == trained.best_measure
+    assert (again.validation_users == trained.validation_users).all()
+    alone = train(planted, SHORT, seed=0, validation=trained.validation_users[:0])
+    assert torch.equal(again.items["item_vectors"], alone.items["item_vectors"])
+    assert not torch.equal(again.items["item_vectors"], trained.items["item_vectors"])
+
+
+@pytest.mark.parametrize("reason", ["not asked for", "more epochs than are good"])
+def test_there_is_no_refit(planted, reason):
+    trained = train(planted, SHORT, seed=0)
+    config = SHORT.model_copy(update={"refit": reason != "not asked for"})
+    if config.refit:
+        trained = trained._replace(last_measure=trained.best_measure * 0.9)
+    assert refit(trained, planted, config, seed=0) is trained
