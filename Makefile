@@ -3,6 +3,7 @@
 # make test    the tests; with KAFKA_HOME set they run on Apache Kafka
 # make test-recovery   only the replay under kill -9; FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set its size
 # make benchmark-quality   the learner beside all baselines on MovieLens-100K, every line of the acceptance
+# make benchmark-drift     how fast lists follow users whose tastes switch, some minutes
 # make check   everything that CI runs
 # make clean   what the targets above have made
 
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-recovery benchmark-quality check clean
+.PHONY: setup demo test test-recovery benchmark-quality benchmark-drift check clean
 
 setup: $(STAMP)
 
@@ -35,6 +36,9 @@ test-recovery: $(STAMP)
 
 benchmark-quality: $(STAMP)
 	@$(BIN)/python -m meta.benchmark
+
+benchmark-drift: $(STAMP)
+	@$(BIN)/python -m meta.drift_benchmark
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -22,7 +22,7 @@ class Split(NamedTuple):
     known: Dataset
     held_out: Dataset
     stopping: np.ndarray
-    """Rows of `known` that are for early stopping; the baselines need none and get those users as well, as a refit does"""
+    """Rows of `known` that are for early stopping; the baselines need none and get those users as well, a refit too"""
 
 
 def load_movielens() -> Dataset:
