@@ -79,7 +79,7 @@ def recovered(levels: Levels, *, seed: int) -> list[Estimate]:
     found = _share(before.mean(), after.mean(axis=0))
     shares = _share(before[drawn].mean(axis=1)[:, None], resampled)
     low, high = np.quantile(shares, [0.025, 0.975], axis=0)
-    return [Estimate(*(float(part) for part in parts), len(before)) for parts in zip(found, low, high, strict=True)]
+    return [Estimate(float(found[j]), float(low[j]), float(high[j]), len(before)) for j in range(len(AFTER))]
 
 
 def _share(before: np.ndarray, after: np.ndarray) -> np.ndarray:
