@@ -9,7 +9,16 @@ from stream.clients.connect import open_admin, partition_counts
 from stream.clients.provision import plan_topics
 from stream.settings import Settings
 
-ROLES = ["interactions", "requests", "users", "items", "models", "recommendations", "dead-letters"]
+ROLES = [
+    "interactions",
+    "requests",
+    "users",
+    "items",
+    "models",
+    "refresh-requests",
+    "recommendations",
+    "dead-letters",
+]
 
 
 def test_all_roles_and_the_changelog_are_created(fewstep: Run, settings: Settings, at: list[str], prefix: str) -> None:
