@@ -110,6 +110,9 @@ class TrainingConfig(BaseModel):
     refit: Annotated[
         bool, Field(description="Once measured, train again for all epochs, with the validation users as well")
     ] = True
+    query_events: Annotated[
+        int | None, Field(ge=1, description="Events of the query set, from its first on; all later ones if absent")
+    ] = None
     epochs: Annotated[int, Field(ge=1)] = 80
     most_steps: Annotated[
         int, Field(ge=1, description="Outer steps at most: with many users an epoch is a part of them")

@@ -31,11 +31,12 @@ def episodes(
     *,
     query_begin: np.ndarray,
     support_begin: int | np.ndarray = 0,
+    query_events: int | None = None,
     rated: bool = False,
 ) -> Episodes:
-    """Support = the first k events (b,) from `support_begin` on, query = all from event `query_begin` (b,) >= k on,
-    candidates = items that no event before `query_begin` was about. Nothing that happened after the k-th event is seen
-    by the support side.
+    """Support = the first k events (b,) from `support_begin` on, query = `query_events` events from event `query_begin`
+    (b,) >= k on, all of them if None, candidates = items that no event before `query_begin` was about. Nothing that
+    happened after the k-th event is seen by the support side.
 
     A query event counts if it is a right answer; where what is learned is `rated`, if it is a rating.
     """
@@ -48,6 +49,8 @@ def episodes(
     hidden, targets = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     hidden[task[before], dataset.item[event[before]]] = True
     right = ~before & (~np.isnan(dataset.rating[event]) if rated else dataset.is_relevant(dataset.kind[event]))
+    if query_events is not None:
+        right &= position < np.repeat(query_begin, lengths) + query_events
     targets[task[right], dataset.item[event[right]]] = True
     supports = windows(dataset, users, support_begin, k)
     if not rated:
@@ -77,7 +80,9 @@ def draw(dataset: Dataset, users: np.ndarray, config: TrainingConfig, rng: np.ra
         k, query = np.where(slides, moved, k), np.where(slides, moved, query)
         begin = np.where(slides, np.maximum(0, moved - max(config.support_sizes)), 0)
     rated = config.objective.rating
-    tasks = episodes(dataset, users, k, query_begin=query, support_begin=begin, rated=rated)
+    tasks = episodes(
+        dataset, users, k, query_begin=query, support_begin=begin, query_events=config.query_events, rated=rated
+    )
     return _spliced(tasks, dataset, begin, k, config, rng) if config.spliced_share else tasks
 
 

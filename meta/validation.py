@@ -25,7 +25,7 @@ def validation_tasks(checking: Dataset, config: TrainingConfig) -> Iterator[Epis
             users = np.flatnonzero(checking.lengths > query_begin)
             k = np.full(len(users), min(size, begin))
             begins = np.full(len(users), query_begin)
-            tasks = episodes(checking, users, k, query_begin=begins, rated=rated)
+            tasks = episodes(checking, users, k, query_begin=begins, query_events=config.query_events, rated=rated)
             if tasks.targets.any():
                 yield tasks
 

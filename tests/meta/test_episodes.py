@@ -81,3 +81,10 @@ def test_a_spliced_support_set_ends_with_the_user_s_own_events(dataset):
             assert own[np.argmax(own) :].all()
             assert 2 <= own.sum() <= 10
     assert spliced > 50
+
+
+def test_the_query_set_can_end_after_some_events(dataset):
+    users, k = np.array([1, 0]), np.array([3, 1])
+    task = episodes(dataset, users, k, query_begin=k, query_events=4)
+    assert np.flatnonzero(task.targets[0]).tolist() == [6, 7, 8, 9]
+    assert np.flatnonzero(task.targets[1]).tolist() == [1, 2]
