@@ -57,22 +57,27 @@ def run_kernel(store: str, model: str, *, n_items: int, home: Path) -> KernelTim
 def measure_kernel(store: str, model: str, *, n_items: int) -> KernelTimes:
     """Time both in turn. Raises BundleError for a bundle that cannot be loaded."""
     from stream.core.ranking import best_rows
-    from stream.engine.bundle import load_bundle
+    from stream.engine.bundle import in_blocks, load_bundle
 
     bundle = load_bundle(store, model)
-    tensors = bundle.adapt_graph.bound | bundle.score_graph.bound
+    score_graph = bundle.score_graphs[0]
+    tensors = bundle.adapt_graph.bound | score_graph.bound
     grown = {
         name: np.resize(tensors[name], (n_items, *entry.shape[1:]))
         for name, entry in bundle.manifest.tensors.items()
         if name in tensors and entry.shape[:1] == (bundle.manifest.n_items,)
     } | {"prior": np.resize(tensors["prior"], (len(tensors["prior"]), n_items))}
-    large = replace(bundle, adapt_graph=_bind(bundle.adapt_graph, grown), score_graph=_bind(bundle.score_graph, grown))
+    large = replace(
+        bundle,
+        adapt_graph=_bind(bundle.adapt_graph, grown),
+        score_graphs=in_blocks(_bind(score_graph, grown), n_items),
+    )
     features = _features(bundle.manifest, n_items)
     users = np.random.default_rng(0).standard_normal((BATCH, bundle.manifest.d)).astype(np.float32)
     items = np.ascontiguousarray(grown["item_vectors"].T)
 
     def adapt() -> None:
-        best_rows(large.score(large.adapt(features)[0], features["time_index"]), BEST)
+        best_rows(large.score_blocks(large.adapt(features)[0], features["time_index"]), BEST)
 
     def product() -> None:
         np.argpartition(users @ items, n_items - BEST, axis=1)

@@ -1,6 +1,6 @@
 """What the core needs of a loaded bundle: two computations, the manifest and the catalog."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -30,3 +30,9 @@ class Adapter(Protocol):
 
     def score(self, user_vector: Floats, time_index: Ints) -> Floats:
         """Scores (b, n_items) of users (b, d) at rows (b,) of the prior. The caller may write into the result."""
+
+    def score_blocks(self, user_vector: Floats, time_index: Ints) -> Iterator[Floats]:
+        """The same, a block (b, ...) of the catalog at a time, in row order.
+
+        The caller may write into a block until it takes the next one.
+        """

@@ -1,6 +1,6 @@
 """Makes recommendation lists for states: adapts, scores, hides, ranks and explains, a chunk of users at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from stream.core.adapter import Adapter, Floats
 from stream.core.catalog import Catalog, find_hashed, forbidden_rows, unpack_hashes
 from stream.core.explain import reasons_for
-from stream.core.features import BLOCK, Batch, Encoding, encode_batch
+from stream.core.features import Batch, Encoding, encode_batch
 from stream.core.fold import Wanted
-from stream.core.ranking import HIDDEN, best_rows
+from stream.core.ranking import HIDDEN, Best, best_rows
 from stream.core.render import render
 from stream.core.state import ITEM_HASH_BYTES
 
@@ -21,8 +21,6 @@ MOST_BYTES = 900_000
 """Of one list: below what brokers take by default, with room for key and headers."""
 MOST_USERS = 256
 """Users of one graph run: what it works on should stay in the cache of a core."""
-_MOST_SCORES = 2**22
-"""Scores of one graph run (16 MiB): with more, a run takes memory and gains no time."""
 
 
 def make_lists(
@@ -33,35 +31,38 @@ def make_lists(
     A list depends on its user's state, `now` and the request alone, to the last bit, and not on the other lists made:
     so lists of one length are made together, in batches of whole blocks.
     """
-    chunks = _chunks(wanted, len(adapter.catalog))
+    chunks = _chunks(wanted)
     lists = [b""] * len(wanted)
     non_finite = 0
     groups = [[wanted[index] for index in indexes] for indexes in chunks]
     computing = _computed_ahead(groups, adapter, encoding)
     for indexes, some, computed in zip(chunks, groups, computing, strict=True):
         made = _write(some, computed, adapter, reasons=reasons, generated_at=generated_at)
-        non_finite += int(computed.broken.sum())
+        non_finite += int(np.logical_not(computed.best.finite[: len(some)]).sum())
         for index, one_list in zip(indexes, made, strict=True):
             lists[index] = one_list
     return lists, non_finite
 
 
 class _Computed(NamedTuple):
-    """What the graphs gave for a batch of users; see `_score`."""
+    """What the graphs gave for a batch of users: the support vectors (b, s, d) and the items to list.
+
+    Users whose result was not finite have the items of the initialization, which was when the bundle was loaded.
+    """
 
     batch: Batch
     support_vectors: Floats
-    scores: Floats
-    broken: NDArray[np.bool_]
+    best: Best
 
 
-def _chunks(wanted: Sequence[Wanted], n_items: int) -> list[list[int]]:
+def _chunks(wanted: Sequence[Wanted]) -> list[list[int]]:
     """Indexes of lists of one length each, as many as one graph run takes."""
-    most = max(BLOCK, min(MOST_USERS, _MOST_SCORES // n_items) // BLOCK * BLOCK)
     by_length: dict[int, list[int]] = {}
     for index, one in enumerate(wanted):
         by_length.setdefault(one.n, []).append(index)
-    return [indexes[at : at + most] for indexes in by_length.values() for at in range(0, len(indexes), most)]
+    return [
+        indexes[at : at + MOST_USERS] for indexes in by_length.values() for at in range(0, len(indexes), MOST_USERS)
+    ]
 
 
 def _computed_ahead(chunks: Sequence[Sequence[Wanted]], adapter: Adapter, encoding: Encoding) -> Iterator[_Computed]:
@@ -72,7 +73,7 @@ def _computed_ahead(chunks: Sequence[Sequence[Wanted]], adapter: Adapter, encodi
 
     def compute(chunk: Sequence[Wanted]) -> _Computed:
         batch = encode_batch(encoding, [one.state for one in chunk], [one.now_ms for one in chunk])
-        return _Computed(batch, *_score(adapter, batch))
+        return rank(adapter, batch, chunk)
 
     if len(chunks) < 2:  # a thread would cost more than it gains
         yield from map(compute, chunks)
@@ -89,23 +90,21 @@ def _computed_ahead(chunks: Sequence[Sequence[Wanted]], adapter: Adapter, encodi
 def _write(
     wanted: Sequence[Wanted], computed: _Computed, adapter: Adapter, *, reasons: int, generated_at: str
 ) -> list[bytes]:
-    """Hide, rank, explain and render the lists of one chunk."""
+    """Explain and render the lists of one chunk."""
     users, catalog = len(wanted), adapter.catalog
-    scores, support_rows = computed.scores[:users], computed.batch.support_rows[:users]
-    hide(scores, wanted, support_rows=support_rows, catalog=catalog)
-    rows = best_rows(scores, min(wanted[0].n, len(catalog)))
-    listed = np.maximum(rows, 0)
+    best = computed.best
+    rows, scores, finite = best.rows[:users], best.scores[:users], best.finite[:users]
     reason_rows, contributions = reasons_for(
-        catalog.vectors[listed],
+        catalog.vectors[np.maximum(rows, 0)],
         computed.support_vectors[:users],
-        support_items=support_rows,
-        known=computed.batch.known[:users] & ~computed.broken[:users, None],
+        support_items=computed.batch.support_rows[:users],
+        known=computed.batch.known[:users] & finite[:, None],
         most=reasons,
     )
     lists = render(
         wanted,
         rows,
-        scores=np.take_along_axis(scores, listed, axis=1),
+        scores=scores,
         reason_rows=reason_rows,
         contributions=contributions,
         opened=catalog.openings,
@@ -127,29 +126,57 @@ def fitted(value: bytes, most_bytes: int = MOST_BYTES) -> bytes:
     return shortened
 
 
-def _score(adapter: Adapter, batch: Batch) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Support vectors (b, s, d), scores (b, n_items), and whose result was not finite (b,).
-
-    Those users get the scores of the initialization, which was finite when the bundle was loaded.
-    """
-    time_index = batch.features["time_index"].astype(np.int64, copy=False)
+def rank(adapter: Adapter, batch: Batch, wanted: Sequence[Wanted]) -> _Computed:
+    """Adapt, score, hide and pick the best items of all lists of one chunk."""
     user_vectors, support_vectors = adapter.adapt(batch.features)
-    scores = adapter.score(user_vectors, time_index)
-    broken: NDArray[np.bool_] = np.logical_not(np.isfinite(scores).all(axis=1))
-    if broken.any():
+    time_index = batch.features["time_index"].astype(np.int64, copy=False)
+    users, rows = _hidden(wanted, support_rows=batch.support_rows[: len(wanted)], catalog=adapter.catalog)
+    n = min(wanted[0].n, len(adapter.catalog))
+
+    def best(vectors: Floats) -> Best:
+        return best_rows(_hiding(adapter.score_blocks(vectors, time_index), users, rows, adapter.catalog.withdrawn), n)
+
+    found = best(user_vectors)
+    if not found.finite.all():
         start = {name: np.zeros_like(feature) for name, feature in batch.features.items()}
-        scores[broken] = adapter.score(adapter.adapt(start)[0], time_index)[broken]
-    return support_vectors, scores, broken
+        replaced, broken = best(adapter.adapt(start)[0]), ~found.finite
+        found.rows[broken], found.scores[broken] = replaced.rows[broken], replaced.scores[broken]
+    return _Computed(batch, support_vectors, found)
+
+
+def _hidden(
+    wanted: Sequence[Wanted], *, support_rows: NDArray[np.int64], catalog: Catalog
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Users and rows (m,), by row, of what a user has interacted with and what a filter forbids."""
+    users, places = np.nonzero(support_rows >= 0)
+    owners = np.repeat(np.arange(len(wanted)), [len(one.state.seen) // ITEM_HASH_BYTES for one in wanted])
+    found, seen = find_hashed(catalog, unpack_hashes(b"".join([one.state.seen for one in wanted])))
+    all_users, all_rows = [users, owners[found]], [support_rows[users, places], seen]
+    for user, one in enumerate(wanted):
+        if one.filters is not None:
+            forbidden = forbidden_rows(catalog, one.filters)
+            all_users.append(np.full(len(forbidden), user))
+            all_rows.append(forbidden)
+    rows = np.concatenate(all_rows)
+    order = np.argsort(rows)
+    return np.concatenate(all_users)[order], rows[order]
 
 
 def hide(scores: Floats, wanted: Sequence[Wanted], *, support_rows: NDArray[np.int64], catalog: Catalog) -> None:
     """Hide, in `scores` (b, n_items), what a user has interacted with, what a filter forbids and what is withdrawn."""
-    users, places = np.nonzero(support_rows >= 0)
-    scores[users, support_rows[users, places]] = HIDDEN
-    owners = np.repeat(np.arange(len(wanted)), [len(one.state.seen) // ITEM_HASH_BYTES for one in wanted])
-    found, rows = find_hashed(catalog, unpack_hashes(b"".join([one.state.seen for one in wanted])))
-    scores[owners[found], rows] = HIDDEN
-    scores[:, catalog.withdrawn] = HIDDEN
-    for user, one in enumerate(wanted):
-        if one.filters is not None:
-            scores[user, forbidden_rows(catalog, one.filters)] = HIDDEN
+    for _ in _hiding([scores], *_hidden(wanted, support_rows=support_rows, catalog=catalog), catalog.withdrawn):
+        pass
+
+
+def _hiding(
+    blocks: Iterable[Floats], users: NDArray[np.int64], rows: NDArray[np.int64], withdrawn: NDArray[np.int64]
+) -> Iterator[Floats]:
+    """The blocks with HIDDEN where a user's row, or a withdrawn one of all users, is; both ordered by row."""
+    begin = 0
+    for scores in blocks:
+        bounds = begin, begin + scores.shape[1]
+        some = slice(*np.searchsorted(rows, bounds))
+        scores[users[some], rows[some] - begin] = HIDDEN
+        scores[:, withdrawn[slice(*np.searchsorted(withdrawn, bounds))] - begin] = HIDDEN
+        yield scores
+        begin = bounds[1]

@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
@@ -31,18 +31,23 @@ ADAPT_FEATURES = (
 )
 SCORE_FEATURES = ("user_vector", "time_index")
 _PROBE = 8
+BLOCK_ITEMS = 4096
+"""Items of one scoring run: with 256 users, its scores are as much as a core's cache holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A loaded bundle; it is the core's Adapter. `digest` is the sha256 of its manifest.json."""
+    """A loaded bundle; it is the core's Adapter. `digest` is the sha256 of its manifest.json.
+
+    `score_graphs` are the graph bound to one block of the catalog each, in row order.
+    """
 
     manifest: Manifest
     digest: str
     catalog: Catalog
     tensors: Mapping[str, Array]
     adapt_graph: Graph
-    score_graph: Graph
+    score_graphs: tuple[Graph, ...]
 
     def adapt(self, features: Features) -> tuple[Floats, Floats]:
         """User vectors (b, d) and the part of each support event in them (b, s, d)."""
@@ -51,7 +56,13 @@ class Bundle:
 
     def score(self, user_vector: Floats, time_index: Ints) -> Floats:
         """Scores (b, n_items) of users (b, d) at rows (b,) of the prior."""
-        return run_graph(self.score_graph, {"user_vector": user_vector, "time_index": time_index})[0]
+        return np.concatenate(list(self.score_blocks(user_vector, time_index)), axis=1)
+
+    def score_blocks(self, user_vector: Floats, time_index: Ints) -> Iterator[Floats]:
+        """The same, a block of the catalog at a time."""
+        features: Mapping[str, Array] = {"user_vector": user_vector, "time_index": time_index}
+        for graph in self.score_graphs:
+            yield run_graph(graph, features)[0]
 
 
 def read_latest(store_url: str, model: str) -> Latest:
@@ -79,7 +90,7 @@ def load_bundle(
     manifest, digest = _read_manifest(store, model, version, expected=digest)
     tensors = _read_tensors(store, manifest, where)
     catalog = _read_catalog(store, manifest, where, vectors=tensors["item_vectors"])
-    graphs = [
+    adapt_graph, score_graph = (
         open_graph(
             _read_checked(store, manifest, name),
             f"{name} of {where}",
@@ -92,12 +103,28 @@ def load_bundle(
             ("adapt.onnx", ADAPT_FEATURES, ("user_vector", "support_vectors")),
             ("score.onnx", SCORE_FEATURES, ("scores",)),
         )
-    ]
-    bundle = Bundle(manifest, digest, catalog, tensors, *graphs)
+    )
+    bundle = Bundle(manifest, digest, catalog, tensors, adapt_graph, in_blocks(score_graph, manifest.n_items))
     _probe(bundle, where)
     if CANARY_FILE in manifest.files:  # a bundle that was made by other tools may have none
         check_canary(_read_checked(store, manifest, CANARY_FILE), bundle, where)
     return bundle
+
+
+def in_blocks(graph: Graph, n_items: int) -> tuple[Graph, ...]:
+    """The score graph, bound to BLOCK_ITEMS items at a time; to all where it reads more than vectors and prior."""
+    if n_items <= BLOCK_ITEMS or not graph.bound.keys() <= {"item_vectors", "prior"}:
+        return (graph,)
+    blocks = [slice(begin, begin + BLOCK_ITEMS) for begin in range(0, n_items, BLOCK_ITEMS)]
+    return tuple(
+        graph._replace(bound={name: _part(name, tensor, block) for name, tensor in graph.bound.items()})
+        for block in blocks
+    )
+
+
+def _part(name: str, tensor: Array, block: slice) -> Array:
+    """Of `item_vectors` (n_items, d) or `prior` (times, n_items); onnxruntime reads only what lies together."""
+    return np.ascontiguousarray(tensor[:, block] if name == "prior" else tensor[block])
 
 
 def _read_manifest(store: Store, model: str, version: str, *, expected: str | None) -> tuple[Manifest, str]:

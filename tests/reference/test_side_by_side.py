@@ -276,8 +276,9 @@ def _row_without_event_ids(state: Any) -> bytes:
     return encode(state._replace(event_ids=b""))
 
 
-def _second_best(scores: Any, n: int) -> Any:
-    return best_rows(scores, n + 1)[:, 1:]
+def _second_best(blocks: Any, n: int) -> Any:
+    found = best_rows(blocks, n + 1)
+    return found._replace(rows=found.rows[:, 1:], scores=found.scores[:, 1:])
 
 
 def _turned_reasons(*arguments: Any, **options: Any) -> Any:

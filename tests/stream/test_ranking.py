@@ -23,7 +23,7 @@ def test_the_best_rows_are_those_of_a_full_sort(n_items, n):
     rng = np.random.default_rng(n_items)
     scores = rng.standard_normal((9, n_items)).astype(np.float32)
     scores[rng.random(scores.shape) < 0.2] = HIDDEN
-    np.testing.assert_array_equal(best_rows(scores, n), by_sorting(scores, n))
+    np.testing.assert_array_equal(best_rows([scores], n).rows, by_sorting(scores, n))
 
 
 @given(
@@ -33,18 +33,39 @@ def test_the_best_rows_are_those_of_a_full_sort(n_items, n):
     st.integers(1, 5),
 )
 def test_a_lower_row_wins_a_tie(scores, n):
-    np.testing.assert_array_equal(best_rows(scores, n), by_sorting(scores, n))
+    np.testing.assert_array_equal(best_rows([scores], n).rows, by_sorting(scores, n))
+
+
+@pytest.mark.parametrize("n", [1, 10, 300])
+@pytest.mark.parametrize("values", [3, 1000])
+def test_blocks_give_the_same_as_the_whole(n, values):
+    rng = np.random.default_rng(n)
+    scores = rng.integers(values, size=(9, 2600)).astype(np.float32)
+    scores[rng.random(scores.shape) < 0.2] = HIDDEN
+    scores[3], scores[4, 5:] = HIDDEN, HIDDEN
+    found = best_rows(np.split(scores, [1000, 2003, 2010], axis=1), n)
+    np.testing.assert_array_equal(found.rows, by_sorting(scores, n))
+    listed = np.take_along_axis(scores, np.maximum(found.rows, 0), axis=1)
+    np.testing.assert_array_equal(found.scores, np.where(found.rows < 0, HIDDEN, listed))
+
+
+@pytest.mark.parametrize("at", [0, 700, 999, 1000, 1019])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_scores_that_are_not_finite_are_told_by_user(at, value):
+    scores = np.zeros((3, 1020), dtype=np.float32)
+    scores[1, at] = value
+    assert best_rows(np.split(scores, [1000], axis=1), 5).finite.tolist() == [True, False, True]
 
 
 def test_a_list_is_shorter_only_when_the_catalog_is_exhausted():
     scores = np.full((1, 200), HIDDEN)
     scores[0, [150, 3]] = 1.0, 2.0
-    assert best_rows(scores, 4).tolist() == [[3, 150, -1, -1]]
+    assert best_rows([scores], 4).rows.tolist() == [[3, 150, -1, -1]]
 
 
 def test_the_lowest_finite_score_is_not_hidden():
     scores = np.full((1, 3), np.finfo(np.float32).min)
-    assert best_rows(scores, 2).tolist() == [[0, 1]]
+    assert best_rows([scores], 2).rows.tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize(

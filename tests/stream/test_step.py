@@ -237,12 +237,8 @@ class Overflowing:
     """The bundle, but adaptation of users with an event on item 3 gives NaN."""
 
     def __init__(self, bundle):
-        self.manifest, self.catalog, self.score, self._adapt = (
-            bundle.manifest,
-            bundle.catalog,
-            bundle.score,
-            bundle.adapt,
-        )
+        self.manifest, self.catalog, self._adapt = bundle.manifest, bundle.catalog, bundle.adapt
+        self.score_blocks = bundle.score_blocks
 
     def adapt(self, features):
         vectors, parts = self._adapt(features)
@@ -340,7 +336,7 @@ def test_what_fails_in_a_graph_run_ahead_ends_the_step(polls, monkeypatch):
         raise BundleError("the graph failed")
 
     monkeypatch.setattr("stream.core.lists.MOST_USERS", 8)
-    monkeypatch.setattr("stream.engine.bundle.Bundle.score", fails)
+    monkeypatch.setattr("stream.engine.bundle.Bundle.score_blocks", fails)
     with pytest.raises(BundleError):
         polls.run(*(polls.event(f"u{number}", "i1") for number in range(20)))
 
