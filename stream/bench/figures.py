@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.util import find_spec
 from math import ceil
 from statistics import median
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 
 class Variant(StrEnum):
@@ -19,11 +20,12 @@ class Variant(StrEnum):
     FEWSTEP = "fewstep"
 
 
+_LOOP = "uvloop" if find_spec("uvloop") else "without uvloop: it is not installed"
 DESCRIBED = {
     Variant.FLOOR: "aiokafka getmany alone",
     Variant.FAUST: "Faust consuming alone",
     Variant.PLAIN: "(a) bare Faust agent",
-    Variant.TUNED: "(a2) the same, linger 20 ms, uvloop",
+    Variant.TUNED: f"(a2) the same, linger 20 ms, {_LOOP}",
     Variant.MAML: "(b) the same with torch MAML per event",
     Variant.FEWSTEP: "(c) fewstep worker",
 }
@@ -60,6 +62,11 @@ class Run:
         return self.cpu_s / self.events * 1e6
 
     @property
+    def lists_per_s(self) -> float:
+        """Rate of what was written; 0 without lists."""
+        return self.lists / self.seconds
+
+    @property
     def lists_per_event(self) -> float:
         """Below 1 where events of one user in one poll are answered together."""
         return self.lists / self.events
@@ -77,6 +84,17 @@ class Delays:
     unanswered: int
     p50_ms: float
     p99_ms: float
+
+
+@dataclass(frozen=True)
+class Section:
+    """A further measurement: its name in JSON, a table, and the figures, frozen dataclasses, that it shows."""
+
+    name: str
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+    figures: list[Any]
 
 
 class Spread(NamedTuple):

@@ -10,13 +10,16 @@ ITEMS, USERS, EVENTS_PER_USER = 1700, 400, 30
 _RECIPE = "epochs = 2\nvalidate_every = 2\n"
 
 
-def make_bundle(home: Path, *, seed: int) -> str:
+def make_bundle(home: Path, *, seed: int, sampling: bool = False) -> str:
     """Write model NAME to a new model store below `home`; gives the store.
+
+    With `sampling` the inner steps range over a sample of the catalog, as they do of catalogs that are large.
 
     Raises FewstepError if data or training fail, such as without fewstep[train].
     """
     data, store, recipe = home / "data", home / "models", home / "recipe.toml"
-    recipe.write_text(_RECIPE)
+    home.mkdir(exist_ok=True)
+    recipe.write_text(_RECIPE + ("exact_items = 1\n" if sampling else ""))
     world = ["--items", ITEMS, "--users", USERS, "--events-per-user", EVENTS_PER_USER]
     sources = ["--interactions", data / "interactions.jsonl", "--items", data / "items.jsonl"]
     target = ["--users", data / "users.jsonl", "--config", recipe, "--model-store", store, "--model", NAME]

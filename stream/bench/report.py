@@ -7,15 +7,17 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from stream.bench.figures import COMPARED, DESCRIBED, Delays, Run, Spread, Variant, ratio, spread
+from stream.bench.figures import COMPARED, DESCRIBED, Delays, Run, Section, Spread, Variant, ratio, spread
 from stream.bench.kernel import BEST, KernelTimes
 from stream.bench.latency import PHASES
+from stream.bench.traffic import ACTIVITY
 
 RUN_MEASURES: dict[str, tuple[str, str, Callable[[Run], float]]] = {
     "events_per_s": ("events/s", ",.0f", lambda run: run.events_per_s),
+    "lists_per_event": ("lists/event", ".2f", lambda run: run.lists_per_event),
+    "lists_per_s": ("lists/s", ",.0f", lambda run: run.lists_per_s),
     "cpu_us_per_event": ("CPU us/event", ",.1f", lambda run: run.cpu_us_per_event),
     "peak_mib": ("peak MiB", ",.0f", lambda run: run.peak_mib),
-    "lists_per_event": ("lists/event", ".2f", lambda run: run.lists_per_event),
     "list_bytes": ("bytes/list", ",.0f", lambda run: run.list_bytes),
 }
 """By name in JSON: column, format, and how it is got from a run."""
@@ -63,6 +65,7 @@ class Results:
     runs: Sequence[Run]
     delays: Sequence[Delays]
     kernels: Sequence[KernelTimes] = ()
+    sections: Sequence[Section] = ()
 
 
 def as_json(results: Results) -> dict[str, Any]:
@@ -87,6 +90,7 @@ def as_json(results: Results) -> dict[str, Any]:
             for variant, rate, own in _by_rate(results.delays)
         ],
         "kernels": [asdict(times) | {"ratio": spread(times.ratios())._asdict()} for times in results.kernels],
+        "sections": {section.name: [asdict(one) for one in section.figures] for section in results.sections},
         "latency_ratios": [
             {"rate": rate} | {name: one._asdict() for name, one in both.items()}
             for rate, both in _delay_ratios(results.delays)
@@ -116,7 +120,9 @@ def as_screen(results: Results) -> Group:
 
 def _tables(results: Results) -> list[tuple[str, list[list[str]]]]:
     """Titles and cells; the first row is the header."""
-    tables = [("Throughput, median (least to greatest) over the rounds", _run_rows(results.runs))]
+    tables = [(section.title, [section.header, *section.rows]) for section in results.sections]
+    if results.runs:
+        tables.append(("Throughput, median (least to greatest) over the rounds", _run_rows(results.runs)))
     if rows := _ratio_rows(results.runs):
         tables.append(("(c) divided by the others, within each round", rows))
     if rows := _stage_rows(results.runs):
@@ -211,8 +217,9 @@ def _conditions(found: Conditions) -> str:
     busy = "" if found.load_before < 0.5 else "; others were at work, so trust the ratios only"
     return (
         f"Broker: {found.broker}, on this machine's {found.cpus} cores unless it is yours; load average before: "
-        f"{found.load_before:.2f}{busy}. {found.events:,} events of {found.users:,} users over {found.partitions} "
-        f"partitions; model {found.model}, {found.n_items:,} items, d = {found.d}."
+        f"{found.load_before:.2f}{busy}. {found.events:,} events of {found.users:,} users, whose activity falls "
+        f"with the power {ACTIVITY} of the rank, over {found.partitions} partitions; "
+        f"model {found.model}, {found.n_items:,} items, d = {found.d}."
     )
 
 

@@ -8,7 +8,7 @@ neither as time nor as CPU.
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from time import monotonic, sleep
 from typing import Any
 from uuid import uuid4
 
-from kafka.errors import CoordinatorNotAvailableError, NotCoordinatorError
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
 
 from schemas import Role, topic_name
 from schemas.errors import FewstepError
@@ -33,6 +33,8 @@ MAML_EVENTS = 2000
 """(b) is so slow that it gets a part of the topic only; every program stops when it has done its part."""
 STALLED_AFTER_S = 90.0
 _LOOK_EVERY_S = 0.25
+NOT_KNOWN_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
+"""What a broker answers as long as it does not know a group."""
 
 
 @dataclass(frozen=True)
@@ -147,11 +149,24 @@ def _read_stages(child: Child, cpu_s: float) -> dict[str, float]:
 def _command(variant: Variant, lane: Lane, settings: Settings) -> list[str]:
     if variant is not Variant.FEWSTEP:
         return [sys.executable, "-m", "stream.bench.variants", variant.value, lane.to_json()]
+    named = settings.model_copy(update={"worker": settings.worker.model_copy(update={"app_id": lane.app_id})})
+    return worker_command(named, Path(lane.data_dir), Path(lane.figures))
+
+
+def worker_command(
+    settings: Settings,
+    data_dir: Path,
+    figures: Path,
+    *,
+    module: str = "stream.bench.stages",
+    options: Sequence[str] = (),
+) -> list[str]:
+    """The command line of a worker inside of a module that takes its time and leaves it in `figures`."""
     return [
-        sys.executable, "-m", "stream.bench.stages", lane.figures, "worker",
-        "--bootstrap-servers", lane.bootstrap_servers, "--topic-prefix", settings.kafka.topic_prefix,
-        "--app-id", lane.app_id, "--model-store", settings.model.store, "--model", settings.model.name,
-        "--data-dir", lane.data_dir,
+        sys.executable, "-m", module, str(figures), "worker",
+        "--bootstrap-servers", settings.kafka.bootstrap_servers, "--topic-prefix", settings.kafka.topic_prefix,
+        "--app-id", settings.worker.app_id, "--model-store", settings.model.store, "--model", settings.model.name,
+        "--data-dir", str(data_dir), *options,
     ]  # fmt: skip
 
 
@@ -162,7 +177,7 @@ def _wait_until_committed(course: Course, child: Child, wanted: int) -> None:
         while seen < wanted:
             sleep(_LOOK_EVERY_S)
             child.check()
-            now = _committed(admin, child.lane)
+            now = committed(admin, child.lane.app_id, child.lane.source)
             if now != seen:
                 seen, since = now, monotonic()
             elif monotonic() - since > STALLED_AFTER_S:
@@ -172,10 +187,10 @@ def _wait_until_committed(course: Course, child: Child, wanted: int) -> None:
                 )
 
 
-def _committed(admin: Any, lane: Lane) -> int:
+def committed(admin: Any, group: str, topic: str) -> int:
     """Events that the group has committed, 0 as long as the broker does not know it."""
     try:
-        offsets = admin.list_group_offsets({lane.app_id: None})[lane.app_id]
-    except (CoordinatorNotAvailableError, NotCoordinatorError):
+        offsets = admin.list_group_offsets({group: None})[group]
+    except NOT_KNOWN_YET:
         return 0
-    return sum(max(0, found.offset) for at, found in offsets.items() if at.topic == lane.source)
+    return sum(max(0, found.offset) for at, found in offsets.items() if at.topic == topic)

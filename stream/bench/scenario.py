@@ -5,21 +5,27 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from time import time
+from typing import NamedTuple
 from uuid import uuid4
 
 from schemas import Role
 from schemas.errors import ConfigurationError
-from stream.bench.figures import DESCRIBED, Delays, Run, Variant
+from stream.bench.draining import measure_drain
+from stream.bench.figures import DESCRIBED, Delays, Run, Section, Variant
+from stream.bench.grown import grow_bundle
 from stream.bench.kernel import KernelTimes, run_kernel
 from stream.bench.latency import PHASES, events_needed, measure_latency, phases_at
 from stream.bench.model import NAME, make_bundle
 from stream.bench.process_clock import require_linux
+from stream.bench.recovery import measure_recovery
 from stream.bench.report import Conditions, Results
 from stream.bench.runs import Course, measure, running
+from stream.bench.scaling import measure_scaling
 from stream.bench.served import Served, describe
 from stream.bench.traffic import fill, make_events
 from stream.broker.choose import reach_broker
@@ -35,9 +41,23 @@ LARGE_CATALOG = 20_000
 """Items for which the kernel is measured too."""
 
 
+class Further(NamedTuple):
+    """Measurements beside the throughput; 0 or empty: not wanted."""
+
+    workers: int = 0
+    """Up to so many workers at once."""
+    recovery: int = 0
+    """Users of a changelog to be recovered."""
+    backlog: int = 0
+    """Events of a backlog to be drained."""
+    catalogs: Sequence[int] = ()
+    """Catalog sizes for which the worker's rate is measured."""
+
+
 def run_bench(
     variants: Sequence[Variant],
     *,
+    further: Further,
     events: int,
     users: int,
     rounds: int,
@@ -67,22 +87,80 @@ def run_bench(
         with _swept(settings):
             course = _course(settings, served, home, events=events)
             load = _load(course, served, count=events, users=users)
-            show(f"filling the topic with {events:,} events of {users:,} users")
-            asyncio.run(fill(settings.kafka, course.topic(Role.INTERACTIONS), load, partitions=PARTITIONS))
+            if chosen:
+                show(f"filling the topic with {events:,} events of {users:,} users")
+                asyncio.run(fill(settings.kafka, course.topic(Role.INTERACTIONS), load, partitions=PARTITIONS))
             runs = list(_throughput(course, chosen, rounds=rounds, show=show))
             kernels = list(_kernels(settings, served, home, show=show)) if Variant.FEWSTEP in chosen else []
             delays = []
-            if latency:
+            if latency and chosen:
                 own = [run.events_per_s for run in runs if run.variant is Variant.FEWSTEP]
                 phases = phases_at(median(own)) if own else PHASES
                 more = _load(course, served, count=events_needed(phases), users=users)
                 delays = list(_latencies(course, served, chosen, more, phases=phases, rounds=rounds, show=show))
+            sections = list(_sections(further, course, served, load, show=show))
     manifest = served.manifest
     conditions = Conditions(
         broker=name, events=events, users=users, partitions=PARTITIONS, model=f"{manifest.model} {manifest.version}",
         n_items=manifest.n_items, d=manifest.d, cpus=os.cpu_count() or 1, load_before=load_before,
     )  # fmt: skip
-    return Results(conditions, runs, delays, kernels)
+    return Results(conditions, runs, delays, kernels, sections)
+
+
+def _sections(
+    further: Further, course: Course, served: Served, load: Sequence[FileEvent], *, show: Callable[[str], None]
+) -> Iterator[Section]:
+    users = len({event.user_id for event in load})
+    if further.workers:
+        wide = replace(course, partitions=max(PARTITIONS, 2 * further.workers))
+        yield measure_scaling(wide, load, most=further.workers, show=show)
+    if further.recovery:
+        yield measure_recovery(course, further.recovery, served.item_ids, show)
+    if further.backlog:
+        alone = _apart(course, served, "backlog")
+        more = _load(alone, served, count=further.backlog, users=users)
+        asyncio.run(fill(alone.settings.kafka, alone.topic(Role.INTERACTIONS), more, partitions=PARTITIONS))
+        yield measure_drain(alone, more, show)
+    if further.catalogs:
+        yield _large_catalogs(course, served, further.catalogs, count=len(load), users=users, show=show)
+
+
+def _apart(course: Course, served: Served, name: str, *, model_store: str | None = None) -> Course:
+    """The same with topics of its own, and the model of another store if one is named."""
+    settings = course.settings
+    fresh = _settings(
+        settings.kafka.bootstrap_servers, f"{settings.kafka.topic_prefix}{name}-",
+        model_store=model_store or settings.model.store, model=served.manifest.model,
+    )  # fmt: skip
+    return _course(fresh, served, course.home, events=0)
+
+
+def _large_catalogs(
+    course: Course, served: Served, sizes: Sequence[int], *, count: int, users: int, show: Callable[[str], None]
+) -> Section:
+    """The worker's rate with the model that is served, then with catalogs grown from one with sampled inner steps."""
+    show("training a model whose inner steps range over a sample")
+    store = make_bundle(course.home / "sampled", seed=SEED, sampling=True)
+    stores = [(course.settings.model.store, served)]
+    for size in sizes:
+        name = grow_bundle(store, NAME, n_items=size, seed=SEED)
+        stores.append((store, describe(store, name, home=course.home)))
+    runs = []
+    for where, one in stores:
+        alone = _apart(course, one, f"catalog-{one.manifest.n_items}", model_store=where)
+        load = _load(alone, one, count=count, users=users)
+        asyncio.run(fill(alone.settings.kafka, alone.topic(Role.INTERACTIONS), load, partitions=PARTITIONS))
+        runs.append(measure(replace(alone, events=count), Variant.FEWSTEP, number=0))
+        show(f"{one.manifest.n_items:,} items: {runs[-1].events_per_s:,.0f} events/s")
+    rows = [
+        [
+            f"{one.manifest.n_items:,}", f"{run.events_per_s:,.0f}", f"{run.lists_per_event:.2f}",
+            f"{run.events_per_s / runs[0].events_per_s:.0%}", f"{run.cpu_us_per_event:,.1f}", f"{run.peak_mib:,.0f}",
+        ]
+        for (_, one), run in zip(stores, runs, strict=True)
+    ]  # fmt: skip
+    header = ["items", "events/s", "lists/event", "of the first", "CPU us/event", "peak MiB"]
+    return Section("catalogs", "The worker by catalog size, ranked exactly", header, rows, runs)
 
 
 def _runnable(variants: Sequence[Variant], show: Callable[[str], None]) -> list[Variant]:

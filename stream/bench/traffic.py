@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from schemas import EventKinds, KafkaSettings
 from stream.clients.event_file import FileEvent
@@ -12,6 +13,8 @@ from stream.clients.outbox import open_outbox
 _CHUNK = 5000
 _TAIL = 0.8
 """Item popularity falls with this power of the rank."""
+ACTIVITY = 0.8
+"""User activity falls with this power of the rank: a few write often, most write seldom."""
 
 
 def make_events(
@@ -26,12 +29,12 @@ def make_events(
 ) -> list[FileEvent]:
     """Interactions a second apart, the last one at `newest_ms`, of types that the model learned and the worker accepts.
 
-    Users are drawn uniformly, which leaves the fewest events of one user in a poll; items by a power law.
+    Users and items are drawn by power laws. How many lists answer how many events depends on `users`: of many, few
+    write twice within a poll.
     """
     rng = np.random.default_rng(seed)
-    weights = (1 + np.arange(len(item_ids))) ** -_TAIL
-    items = rng.choice(len(item_ids), size=count, p=weights / weights.sum())
-    owners = rng.integers(users, size=count)
+    items = _draw(rng, len(item_ids), count, power=_TAIL)
+    owners = _draw(rng, users, count, power=ACTIVITY)
     actions = _actions(kinds, event_types)
     events = []
     for number, (user, item) in enumerate(zip(owners.tolist(), items.tolist(), strict=True)):
@@ -45,6 +48,11 @@ def make_events(
         }
         events.append(FileEvent(f"user-{user}", timestamp, orjson.dumps(event)))
     return events
+
+
+def _draw(rng: np.random.Generator, among: int, count: int, *, power: float) -> NDArray[np.int64]:
+    weights = (1 + np.arange(among)) ** -power
+    return rng.choice(among, size=count, p=weights / weights.sum())
 
 
 async def fill(kafka: KafkaSettings, topic: str, events: Sequence[FileEvent], *, partitions: int) -> None:

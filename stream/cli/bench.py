@@ -12,12 +12,19 @@ from stream.cli.options import BootstrapServers, Json
 
 def bench(
     events: Annotated[int, typer.Option(min=100, help="Events that the topic is filled with.")] = 100_000,
-    users: Annotated[int, typer.Option(min=1, help="Users that the events are spread over.")] = 5000,
+    users: Annotated[int, typer.Option(min=1, help="Users that write them, a few often and most seldom.")] = 50_000,
     rounds: Annotated[int, typer.Option(min=1, help="How often each program runs, in turn.")] = 3,
     only: Annotated[
         list[Variant] | None, typer.Option(help="Only this program; may be repeated.", show_default=False)
     ] = None,
     latency: Annotated[bool, typer.Option(help="Also measure open-loop latency, over a minute a round.")] = True,
+    workers: Annotated[int, typer.Option(min=0, help="Measure 1 to so many workers instead.")] = 0,
+    recovery: Annotated[int, typer.Option(min=0, help="Measure recovery of so many users instead.")] = 0,
+    backlog: Annotated[int, typer.Option(min=0, help="Measure how so many events are drained instead.")] = 0,
+    catalog: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Measure the worker with so many items instead; may be repeated.", show_default=False),
+    ] = None,
     bootstrap_servers: BootstrapServers = None,
     model_store: Annotated[
         str | None, typer.Option(help="Serve a model of this store, not a small made-up one.", show_default=False)
@@ -35,7 +42,7 @@ def bench(
 
     from stream.bench.plot import as_svg
     from stream.bench.report import as_json, as_markdown, as_screen
-    from stream.bench.scenario import run_bench
+    from stream.bench.scenario import Further, run_bench
 
     if model is not None and model_store is None:
         raise typer.BadParameter("--model needs --model-store")
@@ -44,14 +51,16 @@ def bench(
     # It warns of each topic that is new to it; what matters arrives as an exception.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     progress = Console(stderr=True)
+    further = Further(workers, recovery, backlog, catalog or ())
     results = run_bench(
-        [variant for variant in Variant if not only or variant in only],
+        [variant for variant in Variant if (variant in only if only else not any(further))],
+        further=further,
         events=events, users=users, rounds=rounds, latency=latency, bootstrap_servers=bootstrap_servers,
         model_store=model_store, model=model, show=lambda line: progress.print(line, highlight=False, soft_wrap=True),
     )  # fmt: skip
     if report is not None:
         report.write_text(as_markdown(results), encoding="utf-8")
-    if plot is not None:
+    if plot is not None and results.runs:
         plot.write_text(
             as_svg(results.runs, "Events a second, logarithmic: median, least to greatest"), encoding="utf-8"
         )

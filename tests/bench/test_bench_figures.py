@@ -115,7 +115,10 @@ def test_the_json_has_each_run_and_the_ratios_of_its_rounds() -> None:
 def test_the_markdown_shows_median_and_spread() -> None:
     runs = [run(Variant.FEWSTEP, number, seconds) for number, seconds in enumerate((1.0, 0.5, 2.0))]
     text = as_markdown(Results(CONDITIONS, runs, []))
-    assert "| (c) fewstep worker | 1,000 (500 to 2,000) | 100.0 (50.0 to 200.0) | 100 | 0.50 | 800 |" in text
+    assert (
+        "| (c) fewstep worker | 1,000 (500 to 2,000) | 0.50 | 500 (250 to 1,000) | 100.0 (50.0 to 200.0) | 100 | 800 |"
+        in text
+    )
     assert "divided by" not in text  # there is nothing to divide by
 
 

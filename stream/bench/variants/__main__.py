@@ -10,6 +10,7 @@ PROGRAMS = {
     "floor": "stream.bench.variants.floor:floor",
     "faust": "stream.bench.variants.plain:consume_only",
     "plain": "stream.bench.variants.plain:plain",
+    "restore": "stream.bench.variants.plain:restore",
     "tuned": "stream.bench.variants.plain:tuned",
     "maml": "stream.bench.variants.maml:maml",
 }

@@ -16,6 +16,7 @@ import faust
 
 from stream.bench.lane import Lane
 from stream.bench.variants.stopwatch import Stopwatch, stop_on_sigterm
+from stream.topics import TABLE
 
 ANSWER_ITEMS = 16
 """A list of so many items makes an answer of about 800 bytes."""
@@ -53,6 +54,17 @@ def tuned(lane: Lane) -> None:
     fastest = import_module("uvloop").new_event_loop if find_spec("uvloop") else None
     with asyncio.Runner(loop_factory=fastest) as runner:
         runner.run(serve(lambda: _create_plain(lane, producer_linger=TUNED_LINGER_S)))
+
+
+def restore(lane: Lane) -> None:
+    """A table and nothing else: what its changelog holds is recovered as Faust does it."""
+
+    def create() -> Any:
+        app = create_app(lane)
+        app.Table(TABLE, partitions=lane.partitions, key_type=bytes, value_type=bytes)
+        return app
+
+    asyncio.run(serve(create))
 
 
 def create_app(lane: Lane, **options: Any) -> Any:
