@@ -98,7 +98,7 @@ def run_bench(
                 phases = phases_at(median(own)) if own else PHASES
                 more = _load(course, served, count=events_needed(phases), users=users)
                 delays = list(_latencies(course, served, chosen, more, phases=phases, rounds=rounds, show=show))
-            sections = list(_sections(further, course, served, load, show=show))
+            sections = list(_sections(further, course, served, load, users=users, show=show))
     manifest = served.manifest
     conditions = Conditions(
         broker=name, events=events, users=users, partitions=PARTITIONS, model=f"{manifest.model} {manifest.version}",
@@ -108,9 +108,14 @@ def run_bench(
 
 
 def _sections(
-    further: Further, course: Course, served: Served, load: Sequence[FileEvent], *, show: Callable[[str], None]
+    further: Further,
+    course: Course,
+    served: Served,
+    load: Sequence[FileEvent],
+    *,
+    users: int,
+    show: Callable[[str], None],
 ) -> Iterator[Section]:
-    users = len({event.user_id for event in load})
     if further.workers:
         wide = replace(course, partitions=max(PARTITIONS, 2 * further.workers))
         yield measure_scaling(wide, load, most=further.workers, show=show)
