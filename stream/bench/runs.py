@@ -33,7 +33,7 @@ MAML_EVENTS = 2000
 """(b) is so slow that it gets a part of the topic only; every program stops when it has done its part."""
 STALLED_AFTER_S = 90.0
 _LOOK_EVERY_S = 0.25
-NOT_KNOWN_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
+_NOT_KNOWN_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
 """What a broker answers as long as it does not know a group."""
 
 
@@ -191,6 +191,6 @@ def committed(admin: Any, group: str, topic: str) -> int:
     """Events that the group has committed, 0 as long as the broker does not know it."""
     try:
         offsets = admin.list_group_offsets({group: None})[group]
-    except NOT_KNOWN_YET:
+    except _NOT_KNOWN_YET:
         return 0
     return sum(max(0, found.offset) for at, found in offsets.items() if at.topic == topic)

@@ -12,7 +12,7 @@ from schemas.errors import FewstepError
 from stream.bench.figures import Section
 from stream.bench.outputs import ends, read_written
 from stream.bench.process_clock import cpu_seconds
-from stream.bench.runs import NOT_KNOWN_YET, STALLED_AFTER_S, Course, committed, worker_command
+from stream.bench.runs import STALLED_AFTER_S, Course, committed, worker_command
 from stream.bench.traffic import fill
 from stream.children import end, last_words, launch
 from stream.clients.connect import open_admin
@@ -73,7 +73,8 @@ def _measure(course: Course, load: Sequence[FileEvent], workers: int) -> Scaled:
     own = replace(course, settings=named)
     lists = own.topic(Role.RECOMMENDATIONS)
     with _workers(own, workers) as processes, open_admin(named.kafka) as admin:
-        _wait(lambda: _holding(admin, named.worker.app_id) == workers, processes)
+        # A worker says so once it holds partitions, and the last one gets some only after all have shared anew.
+        _wait(lambda: all("ready:" in log.read_text(errors="replace") for _, log in processes), processes)
         sleep(_SETTLE_S)
         before = sum(cpu_seconds(process.pid) for process, _ in processes)
         asyncio.run(fill(named.kafka, own.topic(Role.INTERACTIONS), load, partitions=course.partitions))
@@ -96,20 +97,6 @@ def _workers(course: Course, count: int) -> Iterator[list[tuple[Any, Any]]]:
             stack.callback(end, process)
             processes.append((process, log))
         yield processes
-
-
-def _holding(admin: Any, group: str) -> int:
-    """Members of a settled group that hold partitions."""
-    try:
-        found = admin.describe_groups([group])[group]
-    except NOT_KNOWN_YET:
-        return 0
-    if found["group_state"] != "Stable":
-        return 0
-    return sum(
-        bool(member["member_assignment"] and member["member_assignment"]["assigned_partitions"])
-        for member in found["members"]
-    )
 
 
 def _wait(done: Callable[[], bool], processes: Sequence[tuple[Any, Any]]) -> None:
