@@ -305,5 +305,5 @@ def test_a_wrong_core_is_told_from_the_reference(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, mutant: Callable[..., Any]
 ) -> None:
     monkeypatch.setattr(module, name, mutant)
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, orjson.JSONDecodeError)):  # a mutant may break the list's text too
         drive(bundle, examples=EXAMPLES, phases=(Phase.generate,))
