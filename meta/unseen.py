@@ -1,7 +1,8 @@
 """Items that no training event is about: where a list places them until there are some.
 
 Training cannot tell them from items that nobody wanted, and pushes their free parts away. So they are served with what
-is usual for items of their attributes: a ridge regression of the learned vectors and priors on the content.
+is usual for items of their attributes: a ridge regression of the learned vectors and priors on the content. As a group
+they keep the mean prior that training gave them: that nobody took to any of them yet is known as well.
 Source: Gantner et al., Learning Attribute-to-Feature Mappings for Cold-Start Recommendations, ICDM 2010.
 """
 
@@ -31,7 +32,10 @@ def place_unseen(items: Tensors, content: Tensor, seen: np.ndarray, *, d: int) -
         table = items[name].clone() if of_item else items[name].T.clone()
         part = table[:, :d] if of_item else table
         weights = _ridge(features[known], part[known].double())
-        part[unknown] = (features[unknown] @ weights).to(part.dtype)
+        usual = features[unknown] @ weights
+        if not of_item:
+            usual += (part[unknown].double() - usual).mean(0)
+        part[unknown] = usual.to(part.dtype)
         placed[name] = table if of_item else table.T.contiguous()
     return placed
 
@@ -40,4 +44,5 @@ def _ridge(features: Tensor, wanted: Tensor) -> Tensor:
     """Weights (n_columns, m) with features @ weights near wanted (n, m); the first column, of ones, is left free."""
     penalty = _RIDGE * torch.eye(features.shape[1], dtype=features.dtype)
     penalty[0, 0] = 1e-6
-    return torch.linalg.solve(features.T @ features + penalty, features.T @ wanted)
+    weights: Tensor = torch.linalg.solve(features.T @ features + penalty, features.T @ wanted)
+    return weights
