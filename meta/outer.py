@@ -44,7 +44,7 @@ def outer_loss(model: Initialization, batch: Batch, config: TrainingConfig) -> T
     adapted = _adapt(batch, theta, items, model, dropout=config.dropout)
     if config.algorithm is Algorithm.REPTILE:
         reached = _dropped(adapted.user_vector.detach(), model, config.dropout)
-        return _moved(batch, theta, items, model) + query_loss(reached, items, batch, config)
+        return _moved(batch, adapted, theta) + query_loss(reached, items, batch, config)
     if model.traits.encoder:
         # The contrastive loss shapes the embeddings and the likelihood what makes scores of them: scale and prior.
         fixed = {name: tensor.detach() for name, tensor in items.items()}
@@ -66,12 +66,9 @@ def query_loss(users: Tensor, items: Tensors, batch: Batch, config: TrainingConf
     return losses.softmax_loss(scores, columns, apart_share=config.apart_share)
 
 
-def _adapt(
-    batch: Batch, theta: Tensors, items: Tensors, model: Initialization, *, dropout: float, whole: bool = False
-) -> Adapted:
-    supports = batch.tasks.whole if whole and batch.tasks.whole is not None else batch.tasks.supports
+def _adapt(batch: Batch, theta: Tensors, items: Tensors, model: Initialization, *, dropout: float) -> Adapted:
     return adapt(
-        as_support(supports, at=batch.prior.device),
+        as_support(batch.tasks.supports, at=batch.prior.device),
         batch.inner_prior,
         theta=theta,
         items=items,
@@ -80,13 +77,11 @@ def _adapt(
     )
 
 
-def _moved(batch: Batch, theta: Tensors, items: Tensors, model: Initialization) -> Tensor:
-    """A term whose gradient at the start is start minus the vector adapted to the whole task, mean over the tasks:
-    Reptile's outer update as a gradient, so that an optimizer can take it (arXiv:1803.02999, section 2)."""
-    with torch.no_grad():
-        reached = _adapt(batch, theta, items, model, dropout=0.0, whole=True).user_vector
+def _moved(batch: Batch, adapted: Adapted, theta: Tensors) -> Tensor:
+    """A term whose gradient at the start is start minus adapted vector, mean over the tasks: Reptile's outer update as
+    a gradient, so that an optimizer can take it (arXiv:1803.02999, section 2)."""
     start = start_without_events(as_support(batch.tasks.supports, at=batch.prior.device), theta)
-    return ((start - reached) ** 2).sum() / (2 * len(start))
+    return ((start - adapted.user_vector.detach()) ** 2).sum() / (2 * len(start))
 
 
 def _contrastive(users: Tensor, items: Tensors, batch: Batch, config: TrainingConfig) -> Tensor:

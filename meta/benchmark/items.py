@@ -70,11 +70,11 @@ def findings(parts: Sequence[Measured]) -> Findings:
 
 
 def judge(pooled: Measured) -> list[Line]:
-    """Adapted against its content alone and against recent activity."""
+    """Adapted against its content alone and against how active users are."""
     return [
         above(f"new items, k={k}: AUC minus {other}", (pooled[LEARNED] - pooled[other])[:, 0, column])
         for column, k in enumerate(KS)
-        for other in (CONTENT, LATELY)
+        for other in (CONTENT, ACTIVITY)
         if k
     ]
 

@@ -6,7 +6,7 @@ from meta.benchmark import folds, items
 
 def test_lines_say_whether_the_first_users_tell_more_than_content_and_activity():
     noise = np.random.default_rng(0).normal(0, 0.01, (60, 2, len(items.KS)))
-    level = {items.LEARNED: 0.8, items.CONTENT: 0.7, items.ACTIVITY: 0.7, items.LATELY: 0.8}
+    level = {items.LEARNED: 0.8, items.CONTENT: 0.7, items.ACTIVITY: 0.8, items.LATELY: 0.7}
     pooled = {name: value + noise * (name == items.LEARNED) for name, value in level.items()}
     lines = items.judge(pooled)
     assert len(lines) == 8
