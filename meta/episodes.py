@@ -1,12 +1,14 @@
 """Tasks of the outer loop: one user, a support set, and what the user did afterwards."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from meta.config import TrainingConfig
 from meta.dataset import Dataset
-from meta.supports import Supports, windows
+from meta.supports import DAY_MS, Supports, windows
+from schemas.errors import DataError
 
 _FEWEST_NEW = 2
 """Events since a switch in a spliced task: fewer tell nothing of it, and would teach to distrust every support set."""
@@ -39,7 +41,9 @@ def episodes(
     happened after the k-th event is seen by the support side.
 
     A query event counts if it is a right answer; where what is learned is `rated`, if it is a rating.
+    Raises DataError where a query set would tell what the support side must not know.
     """
+    _refuse_overlap(dataset, users, k, query_begin)
     shape = (len(users), dataset.n_items)
     lengths = dataset.lengths[users]
     task = np.repeat(np.arange(len(users)), lengths)
@@ -53,11 +57,40 @@ def episodes(
         right &= position < np.repeat(query_begin, lengths) + query_events
     targets[task[right], dataset.item[event[right]]] = True
     supports = windows(dataset, users, support_begin, k)
+    asked_ms = np.full(len(users), np.iinfo(np.int64).max)
+    np.minimum.at(asked_ms, task[~before], dataset.time_ms[event[~before]])
+    refuse_leaks(supports, asked_ms, user_ids=dataset.user_ids)
     if not rated:
         return Episodes(supports, hidden, targets & ~hidden)
     ratings = np.zeros(shape, dtype=np.float32)
     ratings[task[right], dataset.item[event[right]]] = dataset.rating[event[right]]
     return Episodes(supports, hidden, targets & ~hidden, ratings)
+
+
+def refuse_leaks(supports: Supports, asked_ms: np.ndarray, *, user_ids: Sequence[str]) -> None:
+    """Raise DataError where the query sets, whose earliest events are at `asked_ms` (b,), begin before their support
+    sets end, or before the now at which popularity is known.
+
+    However a support set was put together, its ages count back from now: a negative one is an event after it.
+    """
+    newest = supports.now_ms - np.floor(supports.support_age.min(axis=1, initial=0.0) * DAY_MS).astype(np.int64)
+    leaking = np.flatnonzero(newest > asked_ms)
+    if len(leaking):
+        first = leaking[0]
+        raise DataError(
+            f"{len(leaking)} tasks leak: the query set of {user_ids[int(supports.users[first])]} begins"
+            f" {newest[first] - asked_ms[first]} ms before its support set ends; sort the events of each by time"
+        )
+
+
+def _refuse_overlap(dataset: Dataset, users: np.ndarray, k: np.ndarray, query_begin: np.ndarray) -> None:
+    # Events of the same time would pass the comparison of times.
+    both = np.flatnonzero(np.minimum(k, dataset.lengths[users]) > query_begin)
+    if len(both):
+        name, begin = dataset.user_ids[int(users[both[0]])], query_begin[both[0]]
+        raise DataError(
+            f"{len(both)} tasks leak: the support set of {name} holds query events; end it at event {begin}"
+        )
 
 
 def draw(dataset: Dataset, users: np.ndarray, config: TrainingConfig, rng: np.random.Generator) -> Episodes:
@@ -107,7 +140,9 @@ def _spliced(
     hidden = tasks.hidden.copy()
     task, event = np.nonzero(old.support_mask)
     hidden[task, old.support_items[task, event]] = True
-    return tasks._replace(supports=_joined(old, new, chosen), hidden=hidden, targets=tasks.targets & ~hidden)
+    joined = _joined(old, new, chosen)
+    refuse_leaks(joined, joined.now_ms, user_ids=dataset.user_ids)
+    return tasks._replace(supports=joined, hidden=hidden, targets=tasks.targets & ~hidden)
 
 
 def _joined(old: Supports, new: Supports, chosen: np.ndarray) -> Supports:

@@ -1,7 +1,7 @@
-"""Where the item vectors of a rating model start: factors of the training users' ratings, in closed form.
+"""Factors of the training users' ratings, in closed form: where the item vectors of a rating model start.
 
 Scaled so that the ridge regression of the inner loop (`meta.inner`) is the best linear prediction of a new user's
-vector: all directions in which users differ are as wide as their biases are.
+vector: all directions in which users differ are as wide as their biases are. The rating baselines use them unscaled.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,8 @@ import numpy as np
 from meta.dataset import Dataset
 
 _BIAS_PENALTY = 5.0
-_PENALTY = 12.0
+PENALTY = 12.0
+"""Of a factor's squared length, beside squared errors"""
 _SWEEPS = 15
 _VARIANCE_SWEEPS = 10
 
@@ -26,26 +27,43 @@ class Factors(NamedTuple):
 
 
 def rating_factors(rated: Dataset, residual: np.ndarray, *, d: int, rng: np.random.Generator) -> Factors:
-    """Alternating least squares on what ratings are above their items' means, `residual` (n,), then the covariance of
-    the user vectors that makes these most likely (EM).
+    """Factorize what ratings are above their items' means, `residual` (n,), and scale by how users differ.
 
-    `rated` holds ratings only. Sources: Koren, Bell and Volinsky, Matrix Factorization Techniques for Recommender
-    Systems, Computer 42(8), 2009; Laird and Ware, Random-Effects Models for Longitudinal Data, Biometrics 38(4), 1982.
+    `rated` holds ratings only.
+    """
+    items = factorize(rated, residual, d=d, penalty=PENALTY, rng=rng)
+    covariance, noise = variances(items, residual, rated)
+    return _scaled(items[:, 1:], covariance, noise)
+
+
+def factorize(rated: Dataset, residual: np.ndarray, *, d: int, penalty: float, rng: np.random.Generator) -> np.ndarray:
+    """Item vectors (n_items, 1 + d) by alternating least squares; the first column is 1, for the user's bias.
+
+    Source: Koren, Bell and Volinsky, Matrix Factorization Techniques for Recommender Systems, Computer 42(8), 2009.
     """
     items = np.concatenate([np.ones((rated.n_items, 1)), rng.normal(0, 0.3, (rated.n_items, d))], axis=1)
-    precision = np.diag([_BIAS_PENALTY, *[_PENALTY] * d])
+    precision = precision_of(d, penalty)
     for _ in range(_SWEEPS):
         grams, moments = _systems(items[rated.item], residual, rated.user, rated.n_users)
         users = np.linalg.solve(grams + precision, moments[..., None])[..., 0]
         left = residual - users[rated.user, 0]
         grams, moments = _systems(users[rated.user, 1:], left, rated.item, rated.n_items)
-        items[:, 1:] = np.linalg.solve(grams + _PENALTY * np.eye(d), moments[..., None])[..., 0]
-    covariance, noise = _variances(items[rated.item], residual, rated)
-    return _scaled(items[:, 1:], covariance, noise)
+        items[:, 1:] = np.linalg.solve(grams + penalty * np.eye(d), moments[..., None])[..., 0]
+    return items
 
 
-def _variances(vectors: np.ndarray, residual: np.ndarray, rated: Dataset) -> tuple[np.ndarray, float]:
-    """Covariance (1 + d, 1 + d) of the user vectors, and variance of a rating around its prediction."""
+def precision_of(d: int, penalty: float) -> np.ndarray:
+    """What a user's bias and d factors are penalized by (1 + d, 1 + d)."""
+    return np.diag([_BIAS_PENALTY, *[penalty] * d])
+
+
+def variances(vectors: np.ndarray, residual: np.ndarray, rated: Dataset) -> tuple[np.ndarray, float]:
+    """Covariance (1 + d, 1 + d) of the user vectors, and variance of a rating around its prediction: those that make
+    the ratings most likely (EM) when items have `vectors` (n_items, 1 + d).
+
+    Source: Laird and Ware, Random-Effects Models for Longitudinal Data, Biometrics 38(4), 1982.
+    """
+    vectors = vectors[rated.item]
     grams, moments = _systems(vectors, residual, rated.user, rated.n_users)
     covariance, noise = 0.1 * np.eye(vectors.shape[1]), 1.0
     for _ in range(_VARIANCE_SWEEPS):

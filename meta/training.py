@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from meta.baselines import FittedScorer
 from meta.config import TrainingConfig
@@ -16,12 +17,14 @@ from meta.inner import Tensors, adapt, as_support
 from meta.known import known_of
 from meta.model import Initialization, detached
 from meta.outer import Batch, columns_of, outer_loss
+from meta.prior import popularity
 from meta.priors import Priors
 from meta.recency import PopularityTable, popularity_table
 from meta.sampling import Proposal
 from meta.scorer import Scorer
 from meta.supports import Supports
 from meta.ties import with_ties_shuffled
+from meta.unseen import place_unseen
 from meta.validation import validate, validation_tasks
 from schemas.errors import DataError
 
@@ -164,6 +167,9 @@ def _fit(
         )
     with torch.no_grad():
         items = detached(model.items() | Priors(model, table).tables())
+        if not config.objective.rating:  # what is not seen has the prior of its attributes there
+            seen = popularity(learning, relevant=True) > 0
+            items = place_unseen(items, model.content.cpu(), seen, d=config.d)
         theta, parameters = detached(model.theta()), detached(dict(model.named_parameters()))
     scale = None
     if config.objective.rating:
@@ -246,11 +252,16 @@ def as_scorer(trained: Trained) -> Scorer:
     """The trained initialization as a scorer, in torch: what its export will score; ratings are kept to their scale."""
 
     def scores(supports: Supports) -> np.ndarray:
-        row = torch.from_numpy(np.maximum(np.searchsorted(trained.prior_times, supports.now_ms, side="right") - 1, 0))
-        prior = trained.items["prior"][row]
-        inside = trained.items["sample_prior"][row] if "sample_prior" in trained.items else prior
+        prior, inside = prior_at(trained, supports.now_ms)
         adapted = adapt(as_support(supports), inside, theta=trained.theta, items=trained.items)
         found = (adapted.user_vector @ trained.items["item_vectors"].T + prior).numpy()
         return found if trained.rating_range is None else found.clip(*trained.rating_range)
 
     return FittedScorer("fewstep", scores)
+
+
+def prior_at(trained: Trained, now_ms: np.ndarray) -> tuple[Tensor, Tensor]:
+    """z (b, n_items) at the given times (b,), and z (b, rows) as the inner loop takes it."""
+    row = torch.from_numpy(np.maximum(np.searchsorted(trained.prior_times, now_ms, side="right") - 1, 0))
+    prior = trained.items["prior"][row]
+    return prior, trained.items["sample_prior"][row] if "sample_prior" in trained.items else prior

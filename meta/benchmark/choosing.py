@@ -52,10 +52,12 @@ CHOICES = {
         {"penalty": (10.0, 30.0, 100.0, 300.0), "power": (0.0, 0.5, 1.0), "recency": (0.0, 0.5, 1.0, 2.0)},
     ),
     "bias": Choice(
-        ratings.fit_bias, {"item_shrinkage": (2.0, 5.0, 10.0), "user_shrinkage": (2.0, 4.0, 7.0, 10.0)}, rates=True
+        ratings.fit_bias,
+        {"item_shrinkage": (2.0, 5.0, 10.0), "user_shrinkage": (5.0, 7.0, 10.0, 14.0, 20.0)},
+        rates=True,
     ),
     "biased-factors": Choice(
-        ratings.fit_biased_factors, {"factors": (4, 8, 16), "penalty": (3.0, 6.0, 12.0, 24.0)}, rates=True
+        ratings.fit_biased_factors, {"factors": (8, 16, 32), "penalty": (3.0, 6.0, 12.0)}, rates=True
     ),
     "ridge": Choice(ratings.fit_ridge_fold_in, {"factors": (4, 8, 16), "penalty": (6.0, 12.0, 24.0)}, rates=True),
     "melu": Choice(melu.fit_melu, {"local_rate": (0.01, 0.03, 0.1), "local_steps": (1, 5)}, rates=True),

@@ -11,9 +11,8 @@ from meta.benchmark.folds import FOLDS, Split
 from meta.benchmark.lines import SEED, Line, above
 from meta.benchmark.section import Findings
 from meta.config import TrainingConfig
-from meta.dataset import Dataset
+from meta.domains import domain_offset, through_domains
 from meta.measures import bootstrap_mean, bootstrap_of
-from meta.scorer import Scorer
 from meta.training import as_scorer, train
 
 CATEGORIES = dict(zip(FOLDS, ("Action", "Comedy", "Drama", "Romance", "Thriller", "Adventure", "Sci-Fi"), strict=True))
@@ -37,7 +36,8 @@ def measure(split: Split, config: TrainingConfig | None = None) -> Part:
     recipe = config or TrainingConfig()
     hidden = cold.cold_items(split.known, seed=SEED + split.fold)
     known = cold.without_items(split.known, hidden)
-    scorers = (_trained(known, split, recipe), cold.fit_category_mean(known), cold.fit_category_taste(known))
+    learned = as_scorer(train(known, recipe, seed=SEED, validation=split.stopping))
+    scorers = (learned, cold.fit_category_mean(known), cold.fit_category_taste(known))
     of_items = {scorer.name: cold.item_cold_auc(scorer, split.held_out, hidden) for scorer in scorers}
     items = cold.domain_items(split.known, CATEGORIES.get(split.fold, "Drama"))
     domain = cold.domain_of(split.held_out, items)
@@ -45,10 +45,11 @@ def measure(split: Split, config: TrainingConfig | None = None) -> Part:
         "all events": split.known,
         "a twentieth": cold.thinned(split.known, items, seed=SEED),
     }
-    of_domain = {
-        name: cold.domain_ndcg(_trained(events, split, recipe), domain, seed=SEED) for name, events in learners.items()
-    }
-    return Part(of_items, of_domain)
+    trained = {name: train(events, recipe, seed=SEED, validation=split.stopping) for name, events in learners.items()}
+    scorers_of = {name: as_scorer(each) for name, each in trained.items()}
+    offset = domain_offset(trained["a twentieth"], learners["a twentieth"], items, seed=SEED)
+    scorers_of["a twentieth, started from the domain"] = through_domains(trained["a twentieth"], [items], offset[None])
+    return Part(of_items, {name: cold.domain_ndcg(each, domain, seed=SEED) for name, each in scorers_of.items()})
 
 
 def findings(parts: Sequence[Part]) -> Findings:
@@ -68,10 +69,6 @@ def judge(items: Mapping[str, np.ndarray], domain: Mapping[str, np.ndarray]) -> 
     name = "cold domain, 10 events: share of the in-domain nDCG@10"
     lines.append(Line(name, share, SHARE_ASKED, share.mean >= SHARE_ASKED))
     return lines
-
-
-def _trained(known: Dataset, split: Split, config: TrainingConfig) -> Scorer:
-    return as_scorer(train(known, config, seed=SEED, validation=split.stopping))
 
 
 def _table(title: str, values: Mapping[str, np.ndarray]) -> Table:

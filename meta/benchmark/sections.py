@@ -1,6 +1,6 @@
 """The sections of the benchmark, in the order in which they are printed. Add one here."""
 
-from meta.benchmark import cold, family, ranking, ratings
+from meta.benchmark import cold, family, items, ranking, ratings
 from meta.benchmark.section import Section
 
 SECTIONS = (
@@ -8,5 +8,6 @@ SECTIONS = (
     Section("ratings", ratings.measure, ratings.findings),
     Section("family", family.measure, family.findings, once=True),
     Section("cold", cold.measure, cold.findings),
+    Section("items", items.measure, items.findings),
 )
 BY_NAME = {section.name: section for section in SECTIONS}

@@ -13,13 +13,13 @@ from schemas import Item
 
 _BY_ITEM = ("free_vectors", "free_keys", "bias")
 """Parameters with a row per item."""
-_BY_ATTRIBUTE = ("content_vectors", "content_keys", "content_bias")
+_BY_ATTRIBUTE = ("content_vectors", "content_keys")
 """Parameters with a row per attribute; attributes are those that tell something in a catalog."""
 _RIDGE = 1.0
 
 
 class MisfitError(Exception):
-    """The earlier parameters have other shapes or names than this model's: start from scratch."""
+    """The earlier parameters mean something else in this model, or have other shapes or names: start from scratch."""
 
 
 def take_up(model: Initialization, parameters: Tensors, *, old_items: Sequence[Item], new_ids: Sequence[str]) -> None:
@@ -27,8 +27,10 @@ def take_up(model: Initialization, parameters: Tensors, *, old_items: Sequence[I
 
     What attributes there are changes with the catalog, so their weights are fitted anew to the old item vectors (ridge
     regression), and each old item keeps the rest of its vector as its free part: its vector is what it was. A new item
-    starts where its attributes put it, a withdrawn one is gone. Raises MisfitError, before anything is set.
+    starts where its attributes put it, a withdrawn one is gone. Raises MisfitError, before anything is set; so for what
+    cannot be carried over: coordinates of a user that stand for attributes, and vectors on top of factors of ratings.
     """
+    _require_portable(model)
     content = torch.from_numpy(content_matrix(old_items))
     _require_fit(model, parameters, content.shape)
     position = {item.item_id: row for row, item in enumerate(old_items)}
@@ -48,6 +50,16 @@ def take_up(model: Initialization, parameters: Tensors, *, old_items: Sequence[I
             weights.copy_(_ridge(model.content[rows], old))
             free.zero_()
             free[rows] = old - model.content[rows] @ weights
+
+
+def _require_portable(model: Initialization) -> None:
+    # As many attributes may be others than before, and no shape would tell.
+    if model.traits.adapts_content:
+        raise MisfitError("this algorithm adapts a coordinate per attribute, and attributes change with the catalog")
+    if model.rating:
+        raise MisfitError(
+            "vectors of ratings are learned on top of factors, and those are of each window's own ratings"
+        )
 
 
 def _require_fit(model: Initialization, parameters: Tensors, content: torch.Size) -> None:

@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from meta.config import TrainingConfig
 from meta.dataset import load
-from meta.episodes import draw, episodes
+from meta.episodes import draw, episodes, refuse_leaks
+from meta.supports import windows
+from meta.tasks import item_tasks
+from schemas.errors import DataError
 
 
 @pytest.fixture
@@ -88,3 +93,42 @@ def test_the_query_set_can_end_after_some_events(dataset):
     task = episodes(dataset, users, k, query_begin=k, query_events=4)
     assert np.flatnonzero(task.targets[0]).tolist() == [6, 7, 8, 9]
     assert np.flatnonzero(task.targets[1]).tolist() == [1, 2]
+
+
+def out_of_order(dataset, at):
+    """The same events, of which the one at a place claims to be ten days older."""
+    times = dataset.time_ms.copy()
+    times[at] -= 10 * 86_400_000
+    return replace(dataset, time_ms=times)
+
+
+def test_a_query_event_that_is_older_than_the_support_is_refused(dataset):
+    planted = out_of_order(dataset, dataset.starts[1] + 25)
+    one(planted, 1, 10, 20)  # event 25 is older than event 20, and still newer than the support
+    with pytest.raises(DataError, match=r"the query set of long begins \d+ ms before its support"):
+        one(planted, 1, 20, 20)
+
+
+def test_a_support_that_holds_query_events_is_refused_even_at_one_time(dataset):
+    at_once = replace(dataset, time_ms=np.zeros_like(dataset.time_ms))
+    one(at_once, 1, 5, 5)
+    with pytest.raises(DataError, match="the support set of long holds query events; end it at event 5"):
+        one(at_once, 1, 6, 5)
+
+
+def test_windows_and_what_is_spliced_from_them_are_held_to_the_same(dataset):
+    supports = windows(dataset, np.array([1]), 5, 10)
+    next_event = dataset.time_ms[dataset.starts[1] + np.array([10])]
+    refuse_leaks(supports, next_event, user_ids=dataset.user_ids)
+    with pytest.raises(DataError, match="1 tasks leak"):
+        refuse_leaks(supports, next_event - 2 * 86_400_000, user_ids=dataset.user_ids)
+    later = supports._replace(support_age=supports.support_age - 3)  # pasted in from after now
+    with pytest.raises(DataError, match="1 tasks leak"):
+        refuse_leaks(later, next_event, user_ids=dataset.user_ids)
+
+
+def test_item_tasks_are_held_to_the_same(dataset):
+    tasks = item_tasks(dataset)  # item a: short at day 0, picky at day 0, short at day 2
+    one(tasks, 0, 2, 2)
+    with pytest.raises(DataError, match="the query set of a begins"):
+        one(out_of_order(tasks, tasks.starts[0] + 2), 0, 2, 2)

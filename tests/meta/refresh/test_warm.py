@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from meta.config import TrainingConfig
+from meta.algorithms import Algorithm
+from meta.config import Objective, TrainingConfig
 from meta.dataset import load
 from meta.known import known_of
 from meta.model import Initialization
@@ -28,7 +29,7 @@ def parameters(world):
 def fresh(world, items, config=CONFIG):
     """A model that knows nothing yet, for this catalog."""
     changed = replace(world, items=items, item_ids=[item.item_id for item in items])
-    known, _ = known_of(changed, changed, config, rng=np.random.default_rng(1))
+    known, _ = known_of(changed, changed, CONFIG, rng=np.random.default_rng(1))
     return Initialization(config, known, generator=torch.Generator().manual_seed(1))
 
 
@@ -60,3 +61,26 @@ def test_parameters_of_another_shape_are_not_taken_up(world, parameters):
     with pytest.raises(MisfitError, match="free_vectors"):
         take_up(model, parameters, old_items=world.items, new_ids=world.item_ids)
     torch.testing.assert_close(model.start.detach(), start)
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        (TrainingConfig(algorithm=Algorithm.MAML, d=8, epochs=1), "coordinate per attribute"),
+        (TrainingConfig(objective=Objective.RATING, epochs=1), "each window's own ratings"),
+    ],
+)
+def test_what_means_something_else_in_another_window_is_not_taken_up(world, config, why):
+    model = fresh(world, world.items, config)
+    own = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    with pytest.raises(MisfitError, match=why):
+        take_up(model, own, old_items=world.items, new_ids=world.item_ids)
+
+
+def test_a_member_without_keys_is_taken_up(world):
+    config = TrainingConfig(algorithm=Algorithm.ANIL, d=8, epochs=1)
+    learned = train(world, config, seed=0).parameters
+    model = fresh(world, world.items, config)
+    take_up(model, learned, old_items=world.items, new_ids=world.item_ids)
+    old = learned["free_vectors"] + model.content @ learned["content_vectors"]
+    torch.testing.assert_close(model.items()["item_vectors"].detach(), old, atol=1e-4, rtol=0)
