@@ -37,6 +37,7 @@ class Custody(Protocol):
     room: asyncio.Semaphore
 
     def begins_where_applied(self, poll: Poll) -> None: ...
+    async def holds(self, poll: Poll) -> bool: ...
     def mark_applied(self, poll: Poll) -> None: ...
 
 
@@ -96,8 +97,8 @@ async def work(
 ) -> None:
     """Apply one poll: step, deliver, mark. Anything raised is for the caller to die of.
 
-    A poll of an earlier epoch is dropped: its records come again. The step runs in `executor`, so that the event loop
-    goes on fetching and answering heartbeats meanwhile.
+    A poll of an earlier epoch, or of partitions that others serve by now, is dropped: its records come again. The step
+    runs in `executor`, so that the event loop goes on fetching and answering heartbeats meanwhile.
     """
     try:
         async with custody.step_lock:
@@ -110,6 +111,8 @@ async def work(
             progress.step_seconds.observe(monotonic() - progress.step_began)
             progress.step_began = None
             limit.admit(len(poll), len(outcome.dead_letters))
+            if not await custody.holds(poll):
+                return
             await deliver(poll, outcome)
             custody.mark_applied(poll)
             progress.note(outcome)

@@ -8,13 +8,16 @@ value, and custody of every offset is explicit:
   and its records are fetched again because nothing was committed for them;
 * `applied` holds, per source partition, the next offset to apply: a poll must begin exactly there, else the process
   ends (`CustodyError`), because a gap would make skipped events look like duplicates later;
-* only `applied` is ever committed.
+* only `applied` is ever committed;
+* before a poll is published, the partitions have to be ours beyond doubt (`holds`): a process that stood still for
+  longer than its session would otherwise publish, on going on, what others have gone beyond.
 
 The overridden methods belong to faust-streaming 0.15; tests/shell/test_faust_overrides.py checks that they are there.
 """
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from time import monotonic
 from typing import Any
 
 from aiokafka.errors import CommitFailedError, IllegalStateError
@@ -134,6 +137,11 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             return False
         return True
 
+    async def confirm(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit offsets of partitions that all have to be ours; False if the group does not count us in any more."""
+        held = self._ensure_consumer().assignment()
+        return all(TopicPartition(*tp) in held for tp in offsets) and await self._commit(offsets)
+
     async def seek_back(self, slices: Iterable[Slice]) -> None:
         """Set partitions back to where a dropped fetch began."""
         consumer = self._ensure_consumer()
@@ -156,6 +164,8 @@ class BatchConsumer(driver.Consumer):
         self.log_ends: dict[tuple[str, int], int] = {}
         self.answered_ms = 0
         """Wall-clock time of the last fetch answer."""
+        self._confirmed = float("-inf")
+        """Monotonic time at which a commit was sent that then succeeded: the group counted us in."""
         self._fetching = False
         self._fetch_done = asyncio.Event()
 
@@ -240,6 +250,23 @@ class BatchConsumer(driver.Consumer):
                     "continues from the committed offset; if the topic was recreated, start with another --app-id"
                 )
 
+    async def holds(self, poll: Poll) -> bool:
+        """Whether the poll's partitions are ours beyond doubt; if not, it and those behind it are void.
+
+        A commit proves it for a session. Half of one later, or after a standstill, the broker is asked again, by a
+        commit that changes nothing. Transactions need no such care: a predecessor's are fenced.
+        """
+        fresh = monotonic() - self._confirmed < self.app.conf.broker_session_timeout / 2
+        if self.app.delivery.commits_offsets or fresh:
+            return True
+        asked = monotonic()
+        offsets = {TP(part.topic, part.partition): part.start for part in poll.slices}
+        if await self._thread.call_thread(self._thread.confirm, offsets):
+            self._confirmed = asked
+            return True
+        self.epoch += 1
+        return False
+
     def mark_applied(self, poll: Poll) -> None:
         """The outputs of this poll are acknowledged and the store is written: it may be committed."""
         for part in poll.slices:
@@ -265,7 +292,12 @@ class BatchConsumer(driver.Consumer):
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit, unless the offsets went with the outputs."""
-        return self.app.delivery.commits_offsets or bool(await super()._commit(offsets))
+        if self.app.delivery.commits_offsets:
+            return True
+        asked = monotonic()
+        done = bool(await super()._commit(offsets))
+        self._confirmed = asked if done else self._confirmed
+        return done
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Let the delivery take over the partitions before anything of them is read."""

@@ -30,14 +30,17 @@ def poll(*, epoch: int = 1, start: int = 5, offsets: tuple[int, ...] = (5, 6)) -
 class Custody:
     """Stands for the consumer."""
 
-    def __init__(self, *, epoch: int = 1, following: int = 5) -> None:
-        self.epoch, self.following = epoch, following
+    def __init__(self, *, epoch: int = 1, following: int = 5, held: bool = True) -> None:
+        self.epoch, self.following, self.held = epoch, following, held
         self.step_lock, self.room = asyncio.Lock(), asyncio.Semaphore(0)
         self.marked: list[Poll] = []
 
     def begins_where_applied(self, poll: Poll) -> None:
         if poll.slices[0].start != self.following:
             raise CustodyError("gap")
+
+    async def holds(self, poll: Poll) -> bool:
+        return self.held
 
     def mark_applied(self, poll: Poll) -> None:
         self.marked.append(poll)
@@ -91,6 +94,12 @@ def test_a_poll_is_stepped_delivered_and_only_then_marked() -> None:
 def test_a_poll_of_an_earlier_epoch_is_dropped_unmarked() -> None:
     custody = Custody(epoch=2)
     assert run(custody, poll(epoch=1)) == []
+    assert custody.marked == []
+
+
+def test_a_poll_of_partitions_that_others_serve_by_now_is_not_published() -> None:
+    custody = Custody(held=False)
+    assert run(custody, poll()) == ["stepped [5, 6]"]
     assert custody.marked == []
 
 

@@ -27,6 +27,8 @@ class Thread:
 
     def __init__(self, fetched: Fetched, during: Callable[[], None] = lambda: None) -> None:
         self.fetched, self.during, self.sought_back = fetched, during, []
+        self.confirmed: list[dict[TP, int]] = []
+        self.is_member = True
 
     async def getmany(self, active: set[TP], timeout: float) -> Fetched:
         await asyncio.sleep(0)
@@ -38,6 +40,10 @@ class Thread:
 
     async def seek_back(self, slices: list[Slice]) -> None:
         self.sought_back += slices
+
+    async def confirm(self, offsets: dict[TP, int]) -> bool:
+        self.confirmed.append(offsets)
+        return self.is_member
 
     async def seek_sources(self) -> dict[TP, int]:
         return {SOURCE: 10}
@@ -223,5 +229,20 @@ def test_a_changelog_row_that_cannot_be_read_is_refused_naming_hash_and_offset(
         with pytest.raises(StateError, match=rf"{LOG.topic} 0 at offset 8: .*sha256:[0-9a-f]{{16}}.*{said}"):
             recovery.apply([slice_of(LOG, 7, row(1), damaged)], {(LOG.topic, 0): 9})
         assert app.support_sets.data.read(0, b"u") is None
+
+    with_consumer(tmp_path, body)
+
+
+def test_before_a_poll_is_published_the_broker_is_asked_unless_a_commit_has_just_succeeded(tmp_path: Path) -> None:
+    async def body(app: WorkerApp, consumer: Any) -> None:
+        thread = consumer._thread = Thread(Fetched([], {}))
+        one = Poll(consumer.epoch, [slice_of(SOURCE, 10, b"{}")])
+        assert await consumer.holds(one)
+        assert await consumer.holds(one)
+        assert thread.confirmed == [{SOURCE: 10}]
+        consumer._confirmed -= app.conf.broker_session_timeout  # a standstill
+        thread.is_member = False
+        assert not await consumer.holds(one)
+        assert one.epoch != consumer.epoch  # what waits behind it is void too
 
     with_consumer(tmp_path, body)
