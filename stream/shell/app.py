@@ -18,6 +18,7 @@ from stream.shell.consumer import BatchTransport, CustodyError
 from stream.shell.delivery import AtLeastOnce, Delivery, LocalRows
 from stream.shell.failstop import fail_stop
 from stream.shell.letter_limit import LetterLimit
+from stream.shell.placement import Placement
 from stream.shell.polls import Poll
 from stream.shell.preflight import note_topics
 from stream.shell.recovery import BatchTableManager
@@ -87,7 +88,7 @@ def create_app(
         app.topics.add(app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"))
     app.delivery = _delivery(app, settings, topics)
     limit = LetterLimit(share=settings.limits.dead_letter_share, window=settings.limits.dead_letter_window)
-    _add_agent(app, step, topics, limit)
+    _add_agent(app, step, topics, limit, Placement(app.progress, partitions=partitions))
     return app
 
 
@@ -105,7 +106,7 @@ def _delivery(app: WorkerApp, settings: Settings, topics: Topics) -> Delivery:
     )
 
 
-def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics, limit: LetterLimit) -> None:
+def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics, limit: LetterLimit, placement: Placement) -> None:
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="step")
     rows = app.support_sets
 
@@ -124,6 +125,7 @@ def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics, limit: Letter
         # No exception may leave this body: Faust would acknowledge what was in hand and start the agent anew.
         try:
             async for poll in stream:
+                placement.look(poll)
                 await apply(poll, custody=app.consumer)
         except CustodyError as error:
             fail_stop(str(error), error)
