@@ -2,6 +2,7 @@
 # make demo    the whole loop on this machine
 # make test    the tests; with KAFKA_HOME set they run on Apache Kafka
 # make test-recovery   only the replay under kill -9; FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set its size
+# make chaos   ten minutes of load and faults on Apache Kafka; tests/chaos/__main__.py has its settings
 # make benchmark-quality   the learner beside all baselines on MovieLens-100K, every line of the acceptance
 # make benchmark-drift     how fast lists follow users whose tastes switch, some minutes
 # make check   everything that CI runs
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-recovery benchmark-quality benchmark-drift check clean
+.PHONY: setup demo test test-recovery chaos benchmark-quality benchmark-drift check clean
 
 setup: $(STAMP)
 
@@ -33,6 +34,9 @@ test: $(STAMP)
 
 test-recovery: $(STAMP)
 	@$(BIN)/pytest tests/recovery
+
+chaos: $(STAMP)
+	@PYTHONPATH=tests $(BIN)/python -m chaos
 
 benchmark-quality: $(STAMP)
 	@$(BIN)/python -m meta.benchmark

@@ -119,6 +119,18 @@ class Deployment:
         """Any signal, such as SIGSTOP and SIGCONT; a worker that has ended gets none."""
         self._workers[number].send_signal(what)
 
+    def pid(self, number: int = 0) -> int:
+        """Process id of a worker."""
+        return self._workers[number].pid
+
+    def numbers(self) -> list[int]:
+        """Of all workers that were started and not stopped for good."""
+        return sorted(self._workers)
+
+    def ended(self) -> dict[int, int]:
+        """Exit codes of the workers that have ended, by number."""
+        return {number: code for number, worker in self._workers.items() if (code := worker.poll()) is not None}
+
     def revive(self) -> None:
         """Do what a supervisor does: start again whoever ended with exit code 70. Fails on any other end."""
         for number, worker in list(self._workers.items()):
@@ -186,10 +198,10 @@ class Deployment:
         assert not waiting, f"{len(waiting)} users without a current list after {DEADLINE_S:.0f} s"
         return lists
 
-    def wait_for_log(self, text: str, number: int = 0) -> None:
-        """Wait until a worker's log holds the text."""
+    def wait_for_log(self, text: str, number: int = 0, *, count: int = 1) -> None:
+        """Wait until a worker's log holds the text so many times."""
         deadline = monotonic() + DEADLINE_S
-        while text not in self.log(number).read_text():
+        while self.log(number).read_text().count(text) < count:
             assert monotonic() < deadline, f"no {text!r} in {self.log(number).read_text()[-2000:]}"
             sleep(0.05)
 

@@ -27,6 +27,7 @@ class Api(IntEnum):
     FETCH = 1
     METADATA = 3
     OFFSET_COMMIT = 8
+    OFFSET_FETCH = 9
     JOIN_GROUP = 11
 
 

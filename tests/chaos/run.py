@@ -1,0 +1,168 @@
+"""One run: load, faults, new bundles and a supervisor side by side, then the verdict."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import orjson
+from deployment import Deployment
+from faults.proxy import FaultProxy
+from tiny_bundle import write_manifest, write_tiny_bundle
+
+from chaos.faults import GUEST, WORKERS, Fault, Scene, perform, schedule
+from chaos.gauges import Gauges
+from chaos.load import N_ITEMS, N_USERS, START_MS, Load, Traffic
+from chaos.verdict import faults_of, judge
+from schemas import ModelAnnouncement, Role
+from stream.broker import open_broker
+from stream.clients.connect import open_producer
+from stream.clients.event_file import FileEvent
+from stream.settings import DeliveryKind, StoreKind
+
+FAULT_EVERY_S = 20.0
+BUNDLE_EVERY_S = 60.0
+EXPECTED_EXITS = {0, 70, -9}
+"""After SIGTERM, a failure that a restart cures, and SIGKILL."""
+MOST_MIB_PER_MINUTE = 1.0
+MOST_HANDLES_PER_MINUTE = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is like."""
+
+    minutes: float
+    seed: int
+    rate: int
+    delivery: DeliveryKind
+    store: StoreKind
+    folder: Path
+
+
+def run(plan: Plan) -> dict[str, Any]:
+    """Run it; gives what the report says. Raises BrokerError without Apache Kafka."""
+    rng = random.Random(plan.seed)
+    faults = schedule(rng, int(plan.minutes * 60 // FAULT_EVERY_S) - 1)
+    traffic = Traffic(random.Random(rng.random()))
+    with ExitStack() as stack:
+        broker = stack.enter_context(open_broker("kafka"))
+        proxy = stack.enter_context(FaultProxy(broker.bootstrap_servers, seed=plan.seed))
+        deployment = stack.enter_context(
+            Deployment(
+                broker, "chaos-", plan.folder, store=plan.store, delivery=plan.delivery, n_items=N_ITEMS,
+                servers=proxy.bootstrap_servers, environment={"FEWSTEP_MODEL__POLL_INTERVAL_S": "5"},
+            )
+        )  # fmt: skip
+        soak = Soak(Scene(broker, proxy, deployment), faults)
+        load = Load(traffic, deployment.settings.kafka, rate=plan.rate)
+        for number in range(WORKERS):
+            deployment.start_worker(number)
+        load.start()
+        soak.go_on(plan.minutes * 60)
+        load.end()
+        words = soak.settle()
+        verdict = judge(deployment, words, newest=soak.version, seed=plan.seed) | {"delivery": plan.delivery}
+        trends = [one._asdict() for one in soak.gauges.trends()]
+        return {
+            "seed": plan.seed, "minutes": plan.minutes, "broker": broker.name, "delivery": plan.delivery,
+            "store": plan.store, "sent": dict(traffic.counts), "schedule": [one._asdict() for one in faults],
+            "faults": dict(soak.done), "exits": dict(soak.exits), "bundles": soak.n_bundles, "verdict": verdict,
+            "trends": trends, "wrong": faults_of(verdict) + soak.wrong_exits() + _growing(trends),
+        }  # fmt: skip
+
+
+class Soak:
+    """Does faults and publishes bundles when they are due, and restarts at once whoever has ended."""
+
+    def __init__(self, scene: Scene, faults: list[Fault]) -> None:
+        self._scene, self._left = scene, list(faults)
+        self._current: Iterator[None] = iter(())
+        self.gauges = Gauges()
+        self.done: Counter[str] = Counter()
+        self.exits: Counter[str] = Counter()
+        self.n_bundles = 0
+        self.version = "v1"
+
+    def go_on(self, seconds: float) -> None:
+        """Return after this time, and after the last fault has ended."""
+        begin = monotonic()
+        fault_due, bundle_due = begin + FAULT_EVERY_S, begin + BUNDLE_EVERY_S / 2
+        while monotonic() < begin + seconds:
+            if self._tick() and monotonic() > bundle_due:
+                self._publish_bundle()
+                bundle_due += BUNDLE_EVERY_S
+            if self._left and monotonic() > fault_due:
+                fault = self._left.pop(0)
+                self.done[fault.kind] += 1
+                print(f"{monotonic() - begin:5.0f} s  {fault.kind} (worker {fault.victim}, {fault.api.name})")  # noqa: T201
+                self._current = perform(fault, self._scene)
+                fault_due += FAULT_EVERY_S
+        while not self._tick():
+            pass
+
+    def _tick(self) -> bool:
+        """Move on what is under way; True if no fault is."""
+        sleep(0.1)
+        self._supervise()
+        deployment = self._scene.deployment
+        self.gauges.look({number: deployment.pid(number) for number in deployment.numbers()})
+        return next(self._current, False) is False
+
+    def _supervise(self) -> None:
+        deployment = self._scene.deployment
+        for number, code in deployment.ended().items():
+            if number not in self._scene.absent:
+                self.exits[str(code)] += 1
+                deployment.start_worker(number)
+
+    def wrong_exits(self) -> list[str]:
+        """Exit codes that nothing that was done explains."""
+        return [f"exit {code}" for code in self.exits if int(code) not in EXPECTED_EXITS]
+
+    def _publish_bundle(self) -> None:
+        """A bundle, its pointer and its announcement, as `fewstep refresh` leaves them."""
+        self.n_bundles += 1
+        deployment, self.version = self._scene.deployment, f"v{self.n_bundles + 1}"
+        store, now = deployment.folder / "models", datetime(2026, 2, 1, tzinfo=UTC) + timedelta(minutes=self.n_bundles)
+        made = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        manifest = write_tiny_bundle(
+            store, version=self.version, n_items=N_ITEMS, seed=self.n_bundles, created_at=made, latest=False
+        )
+        write_manifest(store, manifest)
+        digest = sha256((store / "default" / self.version / "manifest.json").read_bytes()).hexdigest()
+        announcement = ModelAnnouncement(
+            model="default", version=self.version, digest=digest, url=f"default/{self.version}", published_at=made,
+            action="publish",
+        )  # fmt: skip
+        with open_producer(deployment.settings.kafka) as producer:
+            value = announcement.model_dump_json().encode()
+            producer.send(deployment.topic(Role.MODELS), key=b"default", value=value).get(timeout=30)
+
+    def settle(self) -> dict[str, tuple[int, int]]:
+        """Let the guest go, wait until everything is applied; gives the position of the last event of every user."""
+        deployment = self._scene.deployment
+        if GUEST in deployment.numbers():
+            deployment.stop_worker(GUEST)
+        for number in range(WORKERS):
+            deployment.wait_for_log(f" {self.version} ", number)
+        value = {"item_id": "i1", "event_type": "view", "timestamp": START_MS + 10**10}
+        words = [FileEvent(f"u{user}", None, orjson.dumps(value)) for user in range(N_USERS)]
+        positions = deployment.send(words)
+        deployment.wait_for_lists({word.user_id: at.offset for word, at in zip(words, positions, strict=True)})
+        return {word.user_id: tuple(at) for word, at in zip(words, positions, strict=True)}
+
+
+def _growing(trends: list[dict[str, Any]]) -> list[str]:
+    """Workers whose memory or handles went on growing after their warm-up."""
+    return [
+        f"worker {one['worker']} grows"
+        for one in trends
+        if one["rss_mib_per_minute"] > MOST_MIB_PER_MINUTE or one["handles_per_minute"] > MOST_HANDLES_PER_MINUTE
+    ]
