@@ -5,83 +5,45 @@ FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set the size of the kills with a slow
 
 import os
 import random
-from collections.abc import Sequence
 from pathlib import Path
 from time import sleep
 
-import orjson
 import pytest
-from deployment import Deployment, without_clock
+from deployment import Deployment
 from proxy import Api, FaultProxy
-from reference.worker import wrong_rows
+from traffic import altered, differences, events, last_words, newest, settled
 
 from stream.broker import Broker
-from stream.clients.event_file import FileEvent
-from stream.clients.outbox import Position
 
 EVENTS = int(os.environ.get("FEWSTEP_TEST_EVENTS", "3000"))
 KILLS = int(os.environ.get("FEWSTEP_TEST_KILLS", "2"))
-EVENTS_PER_USER = 20
+CHUNK = 100
 SLOW_S = (0.3, 1.0)
-START_MS = 1_700_000_000_000
-UNPROTECTED = Path(__file__).with_name("unprotected.py")
-
-
-def events(rng: random.Random) -> list[FileEvent]:
-    """Events of users in random order."""
-    users = [f"u{number}" for number in range(EVENTS // EVENTS_PER_USER)] * EVENTS_PER_USER
-    rng.shuffle(users)
-    return [
-        FileEvent(
-            user,
-            None,
-            orjson.dumps({"item_id": f"i{rng.randrange(200)}", "event_type": "like", "timestamp": START_MS + number}),
-        )
-        for number, user in enumerate(users)
-    ]
-
-
-def last_words(made: Sequence[FileEvent]) -> list[FileEvent]:
-    """One more event of every user: when its list is there, everything before it was applied, or never will be."""
-    users = sorted({event.user_id for event in made})
-    value = orjson.dumps({"item_id": "i1", "event_type": "view", "timestamp": START_MS + 10**6})
-    return [FileEvent(user, None, value) for user in users]
-
-
-def newest(made: Sequence[FileEvent], positions: Sequence[Position]) -> dict[str, int]:
-    return {event.user_id: at.offset for event, at in zip(made, positions, strict=True)}
-
-
-def differences(deployment: Deployment) -> tuple[list[bytes], list[bytes]]:
-    """Users whose rows are not those of the reference, and whose lists not those of an undisturbed pass of the core."""
-    _, lists = deployment.undisturbed()
-    kept, published = deployment.changelog().last, deployment.lists().last
-    return (
-        wrong_rows(deployment.settings, deployment.interactions(), kept),
-        [key for key in lists if without_clock(published.get(key)) != without_clock(lists[key])],
-    )
 
 
 def killed_while_producing_is_slow(
     broker: Broker, prefix: str, folder: Path, *, switched_off: str | None
 ) -> tuple[list[bytes], list[bytes]]:
     rng = random.Random(1)
-    made = events(rng)
-    program = ("-m", "stream") if switched_off is None else (str(UNPROTECTED), switched_off)
+    made = events(rng, EVENTS)
     with FaultProxy(broker.bootstrap_servers) as proxy:
         proxy.delays[Api.PRODUCE] = SLOW_S
-        with Deployment(broker, prefix, folder, servers=proxy.bootstrap_servers, program=program) as deployment:
+        with Deployment(
+            broker, prefix, folder, servers=proxy.bootstrap_servers, program=altered(switched_off)
+        ) as deployment:
             deployment.start_worker()
             deployment.wait_for_log("ready")
-            share = -(-len(made) // (KILLS + 1))
-            for start in range(0, len(made), share):
-                for begin in range(start, min(start + share, len(made)), 100):
-                    deployment.send(made[begin : min(begin + 100, start + share)])
-                    sleep(0.05)
-                if start + share < len(made):
+            deaths = sorted(rng.sample(range(CHUNK, len(made), CHUNK), KILLS))
+            for start in range(0, len(made), CHUNK):
+                if start in deaths:
                     sleep(rng.uniform(0.6, 1.4))  # offsets are committed every half second
                     deployment.kill_worker()
+                    starts = deployment.log().read_text().count("ready:")
                     deployment.start_worker()
+                    if rng.random() < 0.7:  # the others may die on their way up
+                        deployment.wait_for_log("ready:", count=starts + 1)
+                deployment.send(made[start : start + CHUNK])
+                sleep(0.05)
             proxy.delays.clear()
             words = last_words(made)
             deployment.wait_for_lists(newest(words, deployment.send(words)))
@@ -96,7 +58,7 @@ def test_kills_with_a_slow_producer_path_lose_nothing(broker: Broker, prefix: st
 
 @pytest.mark.timeout(1800)
 def test_without_waiting_for_the_acknowledgement_they_lose_events(broker: Broker, prefix: str, tmp_path: Path) -> None:
-    rows, lists = killed_while_producing_is_slow(broker, prefix, tmp_path, switched_off="acknowledgement")
+    rows, lists = killed_while_producing_is_slow(broker, prefix, tmp_path, switched_off="without_acknowledgement")
     assert rows
     assert lists
 
@@ -106,7 +68,7 @@ def test_without_waiting_for_the_acknowledgement_they_lose_events(broker: Broker
 def test_answers_that_are_lost_with_their_connection_cost_no_event(
     broker: Broker, prefix: str, tmp_path: Path, api: Api
 ) -> None:
-    made = events(random.Random(2))[:1500]
+    made = events(random.Random(2), 1500)
     with (
         FaultProxy(broker.bootstrap_servers) as proxy,
         Deployment(broker, prefix, tmp_path, servers=proxy.bootstrap_servers) as deployment,
@@ -124,3 +86,21 @@ def test_answers_that_are_lost_with_their_connection_cost_no_event(
         deployment.wait_for_lists(newest(words, deployment.send(words)))
         assert differences(deployment) == ([], [])
         assert proxy.done[f"cut {api.name}"] > 0
+
+
+@pytest.mark.timeout(600)
+def test_a_start_with_a_backlog_and_slow_offsets_skips_nothing(broker: Broker, prefix: str, tmp_path: Path) -> None:
+    made = events(random.Random(5), 3000)
+    with (
+        FaultProxy(broker.bootstrap_servers) as proxy,
+        Deployment(broker, prefix, tmp_path, servers=proxy.bootstrap_servers) as deployment,
+    ):
+        deployment.start_worker()
+        deployment.wait_for_lists(newest(made[:1000], deployment.send(made[:1000])))
+        deployment.kill_worker()
+        deployment.send(made[1000:])
+        proxy.delays[Api.OFFSET_FETCH] = proxy.delays[Api.METADATA] = (1.0, 2.0)
+        deployment.start_worker()
+        deployment.wait_for_log("ready:", count=2)
+        assert settled(deployment, made) == ([], [])
+        assert proxy.done["delayed OFFSET_FETCH"] > 0

@@ -1,6 +1,7 @@
 """Exactly once: whoever reads committed records sees each list once, however the workers are treated.
 
-FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set the size; more kills than the default also add the store in memory.
+FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set the size; more kills than the default also add the store in memory, and
+FEWSTEP_TEST_ALL a worker that is frozen in a step, with and without its fencing.
 """
 
 import os
@@ -14,6 +15,7 @@ from time import monotonic, sleep
 import orjson
 import pytest
 from deployment import Deployment, without_clock
+from faults.traffic import altered
 from test_exactly_once import CHUNK, KILLS, SECONDS_PER_KILL, made_up, newest_offsets
 
 from schemas import Role
@@ -21,6 +23,7 @@ from stream.broker import Broker
 
 FREEZE_S = float(os.environ.get("FEWSTEP_TEST_FREEZE_S", "8"))
 """Longer than the session timeout of the tests, so that a frozen worker loses its partitions."""
+ALL = bool(os.environ.get("FEWSTEP_TEST_ALL"))
 STORES = ["rocksdict", "memory"] if KILLS > 2 else ["rocksdict"]
 
 
@@ -123,3 +126,37 @@ def test_the_guarantee_can_be_changed_between_a_stop_and_a_start(kafka: Broker, 
             key: without_clock(value) for key, value in lists.items()
         }
         assert_each_list_once(deployment)
+
+
+def thawed_in_a_step(kafka: Broker, prefix: str, folder: Path, *changes: str) -> Deployment:
+    """A worker is frozen with a poll in hand, another one takes over, the frozen one goes on, and all ends well."""
+    environment = {"OBSTRUCTED": str(folder), "STEP_S": "0", "FEWSTEP_WORKER__POLL_RECORDS": "50"}
+    events = made_up(random.Random("thaw"))[:1000]
+    with Deployment(
+        kafka, prefix, folder, delivery="exactly_once", environment=environment, program=altered("slow_steps", *changes)
+    ) as deployment:
+        deployment.start_worker(environment={"STEP_S": "1"})
+        deployment.wait_for_log("ready:")
+        positions = deployment.send(events)
+        sleep(3)
+        deployment.signal_worker(0, signal.SIGSTOP)
+        deployment.start_worker(1)
+        deployment.wait_for_log("ready:", 1)
+        sleep(2)
+        deployment.signal_worker(0, signal.SIGCONT)
+        deployment.wait_for_lists(newest_offsets(events, positions))
+        assert_each_list_once(deployment)
+    return deployment
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not ALL, reason="FEWSTEP_TEST_ALL is not set")
+def test_a_worker_that_thaws_with_a_poll_in_hand_is_fenced(kafka: Broker, prefix: str, tmp_path: Path) -> None:
+    assert "fenced" in thawed_in_a_step(kafka, prefix, tmp_path).log().read_text().lower()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not ALL, reason="FEWSTEP_TEST_ALL is not set")
+def test_without_fencing_it_publishes_lists_a_second_time(kafka: Broker, prefix: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError):
+        thawed_in_a_step(kafka, prefix, tmp_path, "without_fencing")
