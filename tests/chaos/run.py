@@ -12,8 +12,9 @@ from time import monotonic, sleep
 from typing import Any
 
 import orjson
-from deployment import Deployment
+from deployment import DEADLINE_S, Deployment
 from faults.proxy import FaultProxy
+from faults.traffic import committed
 from tiny_bundle import write_manifest, write_tiny_bundle
 
 from chaos.faults import GUEST, WORKERS, Fault, Scene, perform, schedule
@@ -155,8 +156,15 @@ class Soak:
         value = {"item_id": "i1", "event_type": "view", "timestamp": START_MS + 10**10}
         words = [FileEvent(f"u{user}", None, orjson.dumps(value)) for user in range(N_USERS)]
         positions = deployment.send(words)
-        deployment.wait_for_lists({word.user_id: at.offset for word, at in zip(words, positions, strict=True)})
-        return {word.user_id: tuple(at) for word, at in zip(words, positions, strict=True)}
+        ends: dict[int, int] = {}
+        for at in positions:
+            ends[at.partition] = max(at.offset + 1, ends.get(at.partition, 0))
+        deadline = monotonic() + DEADLINE_S
+        while any(committed(deployment).get(partition, 0) < end for partition, end in ends.items()):
+            deployment.revive()
+            assert monotonic() < deadline, f"not all is applied after {DEADLINE_S:.0f} s"
+            sleep(1)
+        return {word.user_id: (at.partition, at.offset) for word, at in zip(words, positions, strict=True)}
 
 
 def _growing(trends: list[dict[str, Any]]) -> list[str]:

@@ -12,10 +12,12 @@ from deployment import Deployment
 from reference.lists import disagreements
 from reference.worker import ExpectedList, Reference, same_person
 
+from chaos.reading import read_topic
 from schemas import Role
 from stream.core.codec import decode_row
 from stream.core.records import Record
 from stream.engine.bundle import load_bundle
+from stream.topics import changelog_topic
 
 VERIFIED_LISTS = 10_000
 
@@ -24,6 +26,7 @@ def judge(deployment: Deployment, words: Mapping[str, tuple[int, int]], *, newes
     """What is wrong, counted. `words` are the positions of every user's last event, `newest` is the last bundle."""
     catalog = load_bundle(deployment.settings.model.store, "default").catalog
     reference = Reference(deployment.settings, catalog.rows)
+    changelog = changelog_topic(deployment.settings.worker.app_id)
     inputs, last = _inputs(deployment), set(words.values())
     is_last = [one.role is Role.INTERACTIONS and (one.partition, one.offset) in last for one in inputs]
     before = reference.take([one for one, is_one in zip(inputs, is_last, strict=True) if not is_one])
@@ -31,7 +34,7 @@ def judge(deployment: Deployment, words: Mapping[str, tuple[int, int]], *, newes
     return {
         "users": len(words),
         "inputs": len(inputs),
-        **_judge_rows(deployment.changelog().last, reference),
+        **_judge_rows({row.key: row.value for row in _records(deployment, changelog)}, reference),
         **_judge_lists(deployment, final.lists, newest=newest),
         **_judge_letters(deployment, before.letters),
         "verify": _verify(deployment, seed=seed),
@@ -53,12 +56,16 @@ def faults_of(verdict: Mapping[str, Any]) -> list[str]:
     return wrong
 
 
+def _records(deployment: Deployment, topic: str) -> list[Any]:
+    return read_topic(deployment.settings.kafka, topic)
+
+
 def _inputs(deployment: Deployment) -> list[Record]:
     """What was sent and changes rows, as a worker takes it."""
     return [
         Record(role, r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
         for role in (Role.INTERACTIONS, Role.USERS)
-        for r in deployment.records(deployment.topic(role))
+        for r in _records(deployment, deployment.topic(role))
     ]
 
 
@@ -86,7 +93,7 @@ def _judge_lists(deployment: Deployment, expected: Iterable[ExpectedList], *, ne
     published: Counter[tuple[Any, ...]] = Counter()
     contents: dict[tuple[Any, ...], set[bytes]] = {}
     last: dict[tuple[int, bytes], dict[str, Any]] = {}
-    for record in deployment.records(deployment.topic(Role.RECOMMENDATIONS)):
+    for record in _records(deployment, deployment.topic(Role.RECOMMENDATIONS)):
         if record.value is None:
             continue
         found = orjson.loads(record.value)
@@ -116,7 +123,7 @@ def _judge_lists(deployment: Deployment, expected: Iterable[ExpectedList], *, ne
 
 def _judge_letters(deployment: Deployment, expected: Iterable[tuple[int, int, str]]) -> dict[str, Any]:
     found: Counter[tuple[int, int, str]] = Counter()
-    for record in deployment.records(deployment.topic(Role.DEAD_LETTERS)):
+    for record in _records(deployment, deployment.topic(Role.DEAD_LETTERS)):
         headers = {name: value.decode() for name, value in record.headers}
         at = int(headers["__connect.errors.partition"]), int(headers["__connect.errors.offset"])
         found[*at, headers["fewstep-reason"]] += 1

@@ -90,16 +90,16 @@ def test_answers_that_are_lost_with_their_connection_cost_no_event(
 
 @pytest.mark.timeout(600)
 def test_a_start_with_a_backlog_and_slow_offsets_skips_nothing(broker: Broker, prefix: str, tmp_path: Path) -> None:
-    made = events(random.Random(5), 3000)
+    made = events(random.Random(5), 1500)
     with (
         FaultProxy(broker.bootstrap_servers) as proxy,
-        Deployment(broker, prefix, tmp_path, servers=proxy.bootstrap_servers) as deployment,
+        Deployment(broker, prefix, tmp_path, servers=proxy.bootstrap_servers, partitions=2) as deployment,
     ):
         deployment.start_worker()
-        deployment.wait_for_lists(newest(made[:1000], deployment.send(made[:1000])))
+        deployment.wait_for_lists(newest(made[:500], deployment.send(made[:500])))
         deployment.kill_worker()
-        deployment.send(made[1000:])
-        proxy.delays[Api.OFFSET_FETCH] = proxy.delays[Api.METADATA] = (1.0, 2.0)
+        deployment.send(made[500:])
+        proxy.delays[Api.OFFSET_FETCH] = (0.5, 1.0)
         deployment.start_worker()
         deployment.wait_for_log("ready:", count=2)
         assert settled(deployment, made) == ([], [])
