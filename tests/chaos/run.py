@@ -14,7 +14,6 @@ from typing import Any
 import orjson
 from deployment import DEADLINE_S, Deployment
 from faults.proxy import FaultProxy
-from faults.traffic import committed
 from tiny_bundle import write_manifest, write_tiny_bundle
 
 from chaos.faults import GUEST, WORKERS, Fault, Scene, perform, schedule
@@ -23,7 +22,7 @@ from chaos.load import N_ITEMS, N_USERS, START_MS, Load, Traffic
 from chaos.verdict import faults_of, judge
 from schemas import ModelAnnouncement, Role
 from stream.broker import open_broker
-from stream.clients.connect import open_producer
+from stream.clients.connect import open_admin, open_consumer, open_producer
 from stream.clients.event_file import FileEvent
 from stream.settings import DeliveryKind, StoreKind
 
@@ -155,16 +154,25 @@ class Soak:
             deployment.wait_for_log(f" {self.version} ", number)
         value = {"item_id": "i1", "event_type": "view", "timestamp": START_MS + 10**10}
         words = [FileEvent(f"u{user}", None, orjson.dumps(value)) for user in range(N_USERS)]
+        # The last word has to be the last: a request or a profile that waits in another topic would have it else.
+        self._wait_until_applied()
         positions = deployment.send(words)
-        ends: dict[int, int] = {}
-        for at in positions:
-            ends[at.partition] = max(at.offset + 1, ends.get(at.partition, 0))
-        deadline = monotonic() + DEADLINE_S
-        while any(committed(deployment).get(partition, 0) < end for partition, end in ends.items()):
-            deployment.revive()
-            assert monotonic() < deadline, f"not all is applied after {DEADLINE_S:.0f} s"
-            sleep(1)
+        self._wait_until_applied()
         return {word.user_id: (at.partition, at.offset) for word, at in zip(words, positions, strict=True)}
+
+    def _wait_until_applied(self) -> None:
+        """Wait until the offsets of all input topics are committed to their ends."""
+        deployment, deadline = self._scene.deployment, monotonic() + DEADLINE_S
+        kafka, group = deployment.settings.kafka, deployment.settings.worker.app_id
+        topic = deployment.topic(Role.INTERACTIONS)
+        with open_admin(kafka) as admin, open_consumer(kafka, topic, from_beginning=True) as consumer:
+            while True:
+                kept = {at: one.offset for at, one in admin.list_group_offsets({group: None})[group].items()}
+                if kept and consumer.end_offsets(list(kept)) == kept:
+                    return
+                deployment.revive()
+                assert monotonic() < deadline, f"not all is applied after {DEADLINE_S:.0f} s"
+                sleep(0.5)
 
 
 def _growing(trends: list[dict[str, Any]]) -> list[str]:
