@@ -11,6 +11,7 @@ import pytest
 from schemas import Role
 from schemas.errors import RefusedError
 from stream.core.records import Message, Outcome, Record
+from stream.shell import agent
 from stream.shell.agent import Progress, Topics, route, to_records, work
 from stream.shell.consumer import CustodyError
 from stream.shell.letter_limit import LetterLimit
@@ -192,6 +193,12 @@ class Two:
         return self.trace
 
 
+@pytest.fixture
+def every_poll_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "OVERLAP_FROM", 1)
+
+
+@pytest.mark.usefixtures("every_poll_is_large")
 def test_a_poll_is_stepped_on_the_rows_of_the_one_that_is_delivered_and_delivered_after_it() -> None:
     async def one_after_the_other(two: Two, tasks: list["asyncio.Task[None]"]) -> None:
         for at, next_step in ((5, "stepped 6 on None"), (6, "stepped 7 on b'six'"), (7, "delivering 7")):
@@ -209,6 +216,22 @@ def test_a_poll_is_stepped_on_the_rows_of_the_one_that_is_delivered_and_delivere
     assert two.overlay.read(3, b"u") == b"old"  # nothing lies over the store any more
 
 
+def test_a_small_poll_waits_until_the_one_before_is_delivered() -> None:
+    async def one_after_the_other(two: Two, tasks: list["asyncio.Task[None]"]) -> None:
+        for at in (5, 6, 7):
+            await two.until(f"delivering {at}")
+            await asyncio.wait(tasks, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
+            two.ends[at].set_result(None)
+        await asyncio.gather(*tasks)
+
+    assert Two(stored=b"old").run(one_after_the_other) == [
+        line
+        for at in (5, 6, 7)
+        for line in (f"stepped {at} on b'old'", f"delivering {at}", f"delivered {at}")
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("every_poll_is_large")
 def test_behind_a_poll_that_could_not_be_delivered_nothing_is_delivered_or_marked() -> None:
     async def failing(two: Two, tasks: list["asyncio.Task[None]"]) -> None:
         await two.until("stepped 6 on None")
