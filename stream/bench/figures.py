@@ -18,6 +18,7 @@ class Variant(StrEnum):
     TUNED = "tuned"
     MAML = "maml"
     FEWSTEP = "fewstep"
+    EXACTLY_ONCE = "exactly-once"
 
 
 _LOOP = "uvloop" if find_spec("uvloop") else "without uvloop: it is not installed"
@@ -28,9 +29,12 @@ DESCRIBED = {
     Variant.TUNED: f"(a2) the same, linger 20 ms, {_LOOP}",
     Variant.MAML: "(b) the same with torch MAML per event",
     Variant.FEWSTEP: "(c) fewstep worker",
+    Variant.EXACTLY_ONCE: "(d) the same, exactly_once",
 }
-COMPARED = (Variant.PLAIN, Variant.TUNED, Variant.MAML, Variant.FAUST)
-"""What the worker is divided by."""
+WORKERS = (Variant.FEWSTEP, Variant.EXACTLY_ONCE)
+"""Those that are `fewstep worker`."""
+COMPARED = (Variant.PLAIN, Variant.TUNED, Variant.MAML, Variant.FAUST, Variant.EXACTLY_ONCE)
+"""What (c) is divided by."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Run:
     list_bytes: float
     """Mean size of a list's value; 0 without lists."""
     stages: Mapping[str, float] = field(default_factory=dict)
-    """CPU seconds by stage, of the worker only; they add up to `cpu_s`."""
+    """CPU seconds by stage, of a worker only; they add up to `cpu_s`."""
 
     @property
     def events_per_s(self) -> float:

@@ -1,6 +1,7 @@
 """Open-loop latency: events go out when they are due, answered or not; each is timed until a list covers it.
 
-The clock starts when an event is due and stops when a consumer holds the first list of its user that includes it.
+The clock starts when an event is due and stops when a consumer of committed records holds the first list of its user
+that includes it.
 """
 
 import asyncio
@@ -137,8 +138,9 @@ async def _open_loop(child: Child, kafka: KafkaSettings) -> AsyncIterator[OpenLo
         producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, acks="all")
         # Kafka wakes a fetch when data comes; where a broker does not, it is asked again soon.
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest", fetch_max_wait_ms=20
-        )
+            bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest", fetch_max_wait_ms=20,
+            isolation_level="read_committed",
+        )  # fmt: skip
         await producer.start()
         try:
             await consumer.start()

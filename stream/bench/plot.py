@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from math import ceil, floor, log10
 
-from stream.bench.figures import DESCRIBED, Run, Variant, spread
+from stream.bench.figures import DESCRIBED, WORKERS, Run, Variant, spread
 
 _WIDTH, _LEFT, _RIGHT = 900, 290, 110
 _ROW, _TOP, _BAR = 40, 56, 20
@@ -33,7 +33,7 @@ def as_svg(runs: Sequence[Run], title: str) -> str:
     for number, (variant, rate) in enumerate(rates.items()):
         top = _TOP + number * _ROW
         middle = top + _BAR / 2
-        fill = _OURS if variant is Variant.FEWSTEP else _OTHERS
+        fill = _OURS if variant in WORKERS else _OTHERS
         width = x(rate.median) - _LEFT
         parts.append(_text(_LEFT - 10, middle + 4, DESCRIBED[variant], anchor="end"))
         parts.append(f'<rect x="{_LEFT}" y="{top}" width="{width:.1f}" height="{_BAR}" fill="{fill}"/>')

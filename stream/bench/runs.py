@@ -20,7 +20,7 @@ from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailable
 
 from schemas import Role, topic_name
 from schemas.errors import FewstepError
-from stream.bench.figures import Run, Variant
+from stream.bench.figures import WORKERS, Run, Variant
 from stream.bench.lane import Lane
 from stream.bench.outputs import Written, ends, read_written
 from stream.bench.process_clock import CpuSamples, peak_mib
@@ -87,7 +87,7 @@ def running(course: Course, variant: Variant) -> Iterator[Child]:
         data_dir=str(folder / "state"),
         figures=str(folder / "figures.json"),
     )
-    if variant is Variant.FEWSTEP:
+    if variant in WORKERS:
         named = settings.model_copy(update={"worker": settings.worker.model_copy(update={"app_id": app_id})})
         create_topics(named, partitions=course.partitions, replication_factor=1)
     log = folder / "output.log"
@@ -116,7 +116,7 @@ def measure(course: Course, variant: Variant, *, number: int) -> Run:
         found, events = _read_stopwatch(child)
     else:
         found = read_written(kafka, lists, since=since)
-        events = sum(found.applied.values()) if variant is Variant.FEWSTEP else found.lists
+        events = sum(found.applied.values()) if variant in WORKERS else found.lists
     cpu_s = samples.between(found.began, found.ended)
     return Run(
         variant=variant,
@@ -127,7 +127,7 @@ def measure(course: Course, variant: Variant, *, number: int) -> Run:
         peak_mib=peak,
         lists=found.lists,
         list_bytes=found.value_bytes / found.lists if found.lists else 0.0,
-        stages=_read_stages(child, cpu_s) if variant is Variant.FEWSTEP else {},
+        stages=_read_stages(child, cpu_s) if variant in WORKERS else {},
     )
 
 
@@ -147,10 +147,11 @@ def _read_stages(child: Child, cpu_s: float) -> dict[str, float]:
 
 
 def _command(variant: Variant, lane: Lane, settings: Settings) -> list[str]:
-    if variant is not Variant.FEWSTEP:
+    if variant not in WORKERS:
         return [sys.executable, "-m", "stream.bench.variants", variant.value, lane.to_json()]
     named = settings.model_copy(update={"worker": settings.worker.model_copy(update={"app_id": lane.app_id})})
-    return worker_command(named, Path(lane.data_dir), Path(lane.figures))
+    delivery = "exactly_once" if variant is Variant.EXACTLY_ONCE else "at_least_once"
+    return worker_command(named, Path(lane.data_dir), Path(lane.figures), options=("--delivery", delivery))
 
 
 def worker_command(

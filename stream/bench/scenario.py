@@ -16,7 +16,7 @@ from uuid import uuid4
 from schemas import Role
 from schemas.errors import ConfigurationError
 from stream.bench.draining import measure_drain
-from stream.bench.figures import DESCRIBED, Delays, Run, Section, Variant
+from stream.bench.figures import DESCRIBED, WORKERS, Delays, Run, Section, Variant
 from stream.bench.grown import grow_bundle
 from stream.bench.kernel import KernelTimes, run_kernel
 from stream.bench.latency import PHASES, events_needed, measure_latency, phases_at
@@ -35,7 +35,7 @@ from stream.settings import Settings
 
 PARTITIONS = 4
 SEED = 0
-TIMED = (Variant.PLAIN, Variant.FEWSTEP)
+TIMED = (Variant.PLAIN, *WORKERS)
 """Whose latency is measured."""
 LARGE_CATALOG = 20_000
 """Items for which the kernel is measured too."""
@@ -252,7 +252,7 @@ def _latencies(
             )  # fmt: skip
             alone = _course(fresh, served, course.home, events=0)
             with running(alone, variant) as child:
-                wanted = phases if variant is Variant.FEWSTEP else PHASES
+                wanted = phases if variant in WORKERS else PHASES
                 found = asyncio.run(measure_latency(child, fresh.kafka, events, phases=wanted, number=number))
             for one in found:
                 show(

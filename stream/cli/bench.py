@@ -15,7 +15,8 @@ def bench(
     users: Annotated[int, typer.Option(min=1, help="Users that write them, a few often and most seldom.")] = 50_000,
     rounds: Annotated[int, typer.Option(min=1, help="How often each program runs, in turn.")] = 3,
     only: Annotated[
-        list[Variant] | None, typer.Option(help="Only this program; may be repeated.", show_default=False)
+        list[Variant] | None,
+        typer.Option(help="Only this program; may be repeated. Without it all but exactly-once.", show_default=False),
     ] = None,
     latency: Annotated[bool, typer.Option(help="Also measure open-loop latency, over a minute a round.")] = True,
     workers: Annotated[int, typer.Option(min=0, help="Measure 1 to so many workers instead.")] = 0,
@@ -53,7 +54,7 @@ def bench(
     progress = Console(stderr=True)
     further = Further(workers, recovery, backlog, catalog or ())
     results = run_bench(
-        [variant for variant in Variant if (variant in only if only else not any(further))],
+        [one for one in Variant if (one in only if only else one is not Variant.EXACTLY_ONCE and not any(further))],
         further=further,
         events=events, users=users, rounds=rounds, latency=latency, bootstrap_servers=bootstrap_servers,
         model_store=model_store, model=model, show=lambda line: progress.print(line, highlight=False, soft_wrap=True),

@@ -1,8 +1,9 @@
 """The composition root: settings and a step become a Faust app. The only module that wires Faust together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from stream.shell.consumer import BatchTransport, CustodyError
 from stream.shell.delivery import AtLeastOnce, Delivery, LocalRows
 from stream.shell.failstop import fail_stop
 from stream.shell.letter_limit import LetterLimit
+from stream.shell.overlay import Overlay
 from stream.shell.placement import Placement
 from stream.shell.polls import Poll
 from stream.shell.preflight import note_topics
@@ -113,7 +115,7 @@ def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics, limit: Letter
     apply = partial(
         work,
         step=step,
-        read_row=lambda partition, key: rows.data.read(partition, key),
+        overlay=Overlay(lambda partition, key: rows.data.read(partition, key)),
         deliver=app.delivery.deliver,
         topics=topics,
         executor=executor,
@@ -121,20 +123,32 @@ def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics, limit: Letter
         progress=app.progress,
     )
 
+    async def apply_or_end(poll: Poll) -> None:
+        with _no_way_out():
+            await apply(poll, custody=app.consumer)
+
     async def adapt(stream: AsyncIterator[Poll]) -> None:
         # No exception may leave this body: Faust would acknowledge what was in hand and start the agent anew.
-        try:
-            async for poll in stream:
-                placement.look(poll)
-                await apply(poll, custody=app.consumer)
-        except CustodyError as error:
-            fail_stop(str(error), error)
-        except FewstepError as error:  # the operator has to act first, a restart alone would end here again
-            fail_stop(str(error), error, exit_code=error.exit_code)
-        except Exception as error:  # noqa: BLE001 - whatever it is, going on could lose events
-            fail_stop(f"a poll could not be applied: {type(error).__name__}: {error}", error)
+        with _no_way_out():
+            async with asyncio.TaskGroup() as polls:
+                async for poll in stream:
+                    placement.look(poll)
+                    polls.create_task(apply_or_end(poll))
 
     app.agent(PollChannel(app), name="adapt", concurrency=1)(adapt)
+
+
+@contextmanager
+def _no_way_out() -> Iterator[None]:
+    """End the process by whatever is raised inside."""
+    try:
+        yield
+    except CustodyError as error:
+        fail_stop(str(error), error)
+    except FewstepError as error:  # the operator has to act first, a restart alone would end here again
+        fail_stop(str(error), error, exit_code=error.exit_code)
+    except Exception as error:  # noqa: BLE001 - whatever it is, going on could lose events
+        fail_stop(f"a poll could not be applied: {type(error).__name__}: {error}", error)
 
 
 def _credentials(kafka: KafkaSettings) -> Any:

@@ -6,8 +6,9 @@ value, and custody of every offset is explicit:
 
 * `epoch` moves on whenever partitions are revoked or positions are set anew; a poll of an earlier epoch is dropped,
   and its records are fetched again because nothing was committed for them;
-* `applied` holds, per source partition, the next offset to apply: a poll must begin exactly there, else the process
+* `taken` holds, per source partition, the next offset to compute: a poll must begin exactly there, else the process
   ends (`CustodyError`), because a gap would make skipped events look like duplicates later;
+* `applied` follows it poll by poll, once outputs are acknowledged and the store is written;
 * only `applied` is ever committed;
 * before a poll is published, the partitions have to be ours beyond doubt (`holds`): a process that stood still for
   longer than its session would otherwise publish, on going on, what others have gone beyond.
@@ -36,7 +37,7 @@ FETCH_TIMEOUT_S = 1.0
 """A fetch without data returns after this, so that a stopped consumer is noticed."""
 
 POLLS_IN_HAND = 2
-"""One poll is applied while the next one waits; more would only grow memory."""
+"""One poll is delivered while the next one is computed; more would only grow memory."""
 
 
 class CustodyError(Exception):
@@ -157,9 +158,12 @@ class BatchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.epoch = 0
+        self.taken: dict[TP, int] = {}
         self.applied: dict[TP, int] = {}
         self.step_lock = asyncio.Lock()
-        """Held while a poll is applied: a rebalance waits for it, then commits."""
+        """Held while a poll is computed."""
+        self.delivery_lock = asyncio.Lock()
+        """Held while a poll is delivered: a rebalance waits for both, then commits."""
         self.room = asyncio.Semaphore(POLLS_IN_HAND)
         self.log_ends: dict[tuple[str, int], int] = {}
         self.answered_ms = 0
@@ -240,21 +244,16 @@ class BatchConsumer(driver.Consumer):
 
     # -- custody
 
-    def begins_where_applied(self, poll: Poll) -> None:
-        """Raise CustodyError unless each slice begins at the next offset to apply."""
-        for part in poll.slices:
-            expected = self.applied.get(TP(part.topic, part.partition))
-            if part.start != expected:
-                raise CustodyError(
-                    f"{part.topic} {part.partition}: read from offset {part.start}, expected {expected}; a restart "
-                    "continues from the committed offset; if the topic was recreated, start with another --app-id"
-                )
+    def take(self, poll: Poll) -> None:
+        """The poll is about to be computed. Raises CustodyError unless each slice begins where the last one ended."""
+        _move_on(self.taken, poll)
 
     async def holds(self, poll: Poll) -> bool:
         """Whether the poll's partitions are ours beyond doubt; if not, it and those behind it are void.
 
         A commit proves it for a session. Half of one later, or after a standstill, the broker is asked again, by a
-        commit that changes nothing. Transactions need no such care: a predecessor's are fenced.
+        commit that changes nothing: every poll before this one has to be marked. Transactions need no such care: a
+        predecessor's are fenced.
         """
         fresh = monotonic() - self._confirmed < self.app.conf.broker_session_timeout / 2
         if self.app.delivery.commits_offsets or fresh:
@@ -268,9 +267,11 @@ class BatchConsumer(driver.Consumer):
         return False
 
     def mark_applied(self, poll: Poll) -> None:
-        """The outputs of this poll are acknowledged and the store is written: it may be committed."""
-        for part in poll.slices:
-            self.applied[TP(part.topic, part.partition)] = part.end
+        """The outputs of this poll are acknowledged and the store is written: it may be committed.
+
+        Raises CustodyError unless all polls before it were marked.
+        """
+        _move_on(self.applied, poll)
 
     def lag(self) -> dict[TP, int]:
         """Records not yet applied per source partition, as of the last fetch answers."""
@@ -286,6 +287,7 @@ class BatchConsumer(driver.Consumer):
         """Begin an epoch: every source partition stands at its committed offset."""
         starts: Mapping[TP, int] = await self._thread.call_thread(self._thread.seek_sources)
         self.applied = {TP(tp.topic, tp.partition): offset for tp, offset in starts.items()}
+        self.taken = dict(self.applied)
         self._committed_offset.clear()
         self._committed_offset.update(self.applied)
         self.epoch += 1
@@ -312,22 +314,35 @@ class BatchConsumer(driver.Consumer):
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Let the poll in hand end, commit what is applied, and void the rest."""
+        """Let the polls in hand end, commit what is applied, and void the rest."""
         await self.quiesce()
         await self.app.delivery.end()
         await super().on_partitions_revoked(revoked)
-        self.applied = {}
+        self.applied, self.taken = {}, {}
         self.log_ends = {}
 
     async def quiesce(self) -> None:
-        """Wait for the poll that is being applied, void those in the queue, and commit.
+        """Wait for the polls that are being computed and delivered, void those in the queue, and commit.
 
-        Raises TimeoutError when the poll does not end within the rebalance's patience.
+        Raises TimeoutError when they do not end within the rebalance's patience.
         """
         async with asyncio.timeout(self.app.conf.broker_session_timeout * 3):
-            async with self.step_lock:
+            async with self.step_lock, self.delivery_lock:
                 self.epoch += 1
         await self.commit()
+
+
+def _move_on(positions: dict[TP, int], poll: Poll) -> None:
+    """Move each partition of the poll to where its slice ends. Raises CustodyError unless it stands where it begins."""
+    for part in poll.slices:
+        tp = TP(part.topic, part.partition)
+        expected = positions.get(tp)
+        if part.start != expected:
+            raise CustodyError(
+                f"{part.topic} {part.partition}: read from offset {part.start}, expected {expected}; a restart "
+                "continues from the committed offset; if the topic was recreated, start with another --app-id"
+            )
+        positions[tp] = part.end
 
 
 class BatchFetcher(Fetcher):

@@ -97,10 +97,26 @@ def without_fail_stop() -> None:
             await applied(poll, **options)
         except Exception as error:  # noqa: BLE001 - that is the mistake
             go_on(str(error))
-            options["custody"].mark_applied(poll)
+            custody = options["custody"]
+            custody.mark_applied(poll)
+            if custody.delivery_lock.locked():
+                custody.delivery_lock.release()
 
     app.fail_stop, app.work = go_on, swallowing
-    BatchConsumer.begins_where_applied = lambda self, poll: None
+    _without_contiguity()
+
+
+def _without_contiguity() -> None:
+    """Polls are taken and marked wherever they begin."""
+    from faust.types import TP
+
+    from stream.shell.consumer import BatchConsumer
+
+    def mark(self: Any, poll: Any) -> None:
+        self.applied.update({TP(part.topic, part.partition): part.end for part in poll.slices})
+
+    BatchConsumer.take = lambda self, poll: None
+    BatchConsumer.mark_applied = mark
 
 
 def without_handover() -> None:
@@ -111,8 +127,8 @@ def without_handover() -> None:
         await self.commit()
 
     BatchConsumer.epoch = property(lambda self: 0, lambda self, value: None)
-    BatchConsumer.begins_where_applied = lambda self, poll: None
     BatchConsumer.quiesce = at_once
+    _without_contiguity()
     without_confirmation()
 
 

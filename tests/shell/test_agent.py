@@ -1,7 +1,7 @@
 """One poll through the agent's work, with real asyncio and every outward call recorded."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +11,11 @@ import pytest
 from schemas import Role
 from schemas.errors import RefusedError
 from stream.core.records import Message, Outcome, Record
+from stream.shell import agent
 from stream.shell.agent import Progress, Topics, route, to_records, work
 from stream.shell.consumer import CustodyError
 from stream.shell.letter_limit import LetterLimit
+from stream.shell.overlay import Overlay
 from stream.shell.polls import Poll, Slice
 
 TOPICS = Topics({"in": Role.INTERACTIONS, "ask": Role.REQUESTS}, "log", "out", "dead", dead_letter_partitions=2)
@@ -32,12 +34,13 @@ class Custody:
 
     def __init__(self, *, epoch: int = 1, following: int = 5, held: bool = True) -> None:
         self.epoch, self.following, self.held = epoch, following, held
-        self.step_lock, self.room = asyncio.Lock(), asyncio.Semaphore(0)
+        self.step_lock, self.delivery_lock, self.room = asyncio.Lock(), asyncio.Lock(), asyncio.Semaphore(0)
         self.marked: list[Poll] = []
 
-    def begins_where_applied(self, poll: Poll) -> None:
+    def take(self, poll: Poll) -> None:
         if poll.slices[0].start != self.following:
             raise CustodyError("gap")
+        self.following = poll.slices[0].end
 
     async def holds(self, poll: Poll) -> bool:
         return self.held
@@ -73,7 +76,7 @@ def run(
                 one,
                 custody=custody,
                 step=step or one_row,
-                read_row=lambda partition, key: None,
+                overlay=Overlay(lambda partition, key: None),
                 deliver=deliver or delivered,
                 topics=TOPICS,
                 executor=executor,
@@ -145,6 +148,112 @@ def test_room_for_the_next_poll_is_given_back_whatever_happens(epoch: int) -> No
     else:
         run(custody, poll(), step=fails)
     assert custody.room._value == 1
+
+
+class Two:
+    """Polls at work at the same time: what they do, in order; a delivery ends when and how it is told to."""
+
+    def __init__(self, *, stored: bytes | None = None) -> None:
+        self.custody, self.trace = Custody(), list[str]()
+        self.overlay = Overlay(lambda partition, key: stored)
+        self.ends: dict[int, asyncio.Future[None]] = {}
+
+    def step(self, records: list[Record], read_row: Any, *, clock_ms: int) -> Outcome:
+        """Each record leaves its value as the row of its user."""
+        self.trace.append(f"stepped {records[0].offset} on {read_row(3, b'u')!r}")
+        return Outcome(rows=[Message(3, b"u", records[0].value)])
+
+    async def deliver(self, poll: Poll, outcome: Outcome) -> None:
+        at = poll.slices[0].start
+        self.trace.append(f"delivering {at}")
+        self.ends[at] = asyncio.get_running_loop().create_future()
+        await self.ends[at]
+        self.trace.append(f"delivered {at}")
+
+    async def until(self, line: str) -> None:
+        async with asyncio.timeout(20):
+            while line not in self.trace:
+                await asyncio.sleep(0.001)
+
+    def run(self, body: Callable[["Two", list["asyncio.Task[None]"]], Coroutine[Any, Any, None]]) -> list[str]:
+        """Three polls with one record each, the first one a tombstone."""
+
+        async def main() -> None:
+            with ThreadPoolExecutor(1) as executor:
+                tasks = [
+                    asyncio.create_task(
+                        work(
+                            Poll(1, [Slice("in", 3, at, at + 1, [record(at, value=value)])]),
+                            custody=self.custody,
+                            step=self.step,
+                            overlay=self.overlay,
+                            deliver=self.deliver,
+                            topics=TOPICS,
+                            executor=executor,
+                            limit=LetterLimit(share=1, window=1),
+                            progress=Progress(),
+                        )
+                    )
+                    for at, value in ((5, None), (6, b"six"), (7, b"seven"))
+                ]
+                await body(self, tasks)
+
+        asyncio.run(main())
+        return self.trace
+
+
+@pytest.fixture
+def every_poll_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "OVERLAP_FROM", 1)
+
+
+@pytest.mark.usefixtures("every_poll_is_large")
+def test_a_poll_is_stepped_on_the_rows_of_the_one_that_is_delivered_and_delivered_after_it() -> None:
+    async def one_after_the_other(two: Two, tasks: list["asyncio.Task[None]"]) -> None:
+        for at, next_step in ((5, "stepped 6 on None"), (6, "stepped 7 on b'six'"), (7, "delivering 7")):
+            await two.until(next_step)
+            await two.until(f"delivering {at}")
+            two.ends[at].set_result(None)
+        await asyncio.gather(*tasks)
+
+    two = Two(stored=b"old")
+    assert two.run(one_after_the_other) == [
+        "stepped 5 on b'old'", "delivering 5", "stepped 6 on None", "delivered 5", "delivering 6",
+        "stepped 7 on b'six'", "delivered 6", "delivering 7", "delivered 7",
+    ]  # fmt: skip
+    assert [poll.slices[0].start for poll in two.custody.marked] == [5, 6, 7]
+    assert two.overlay.read(3, b"u") == b"old"  # nothing lies over the store any more
+
+
+def test_a_small_poll_waits_until_the_one_before_is_delivered() -> None:
+    async def one_after_the_other(two: Two, tasks: list["asyncio.Task[None]"]) -> None:
+        for at in (5, 6, 7):
+            await two.until(f"delivering {at}")
+            await asyncio.wait(tasks, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
+            two.ends[at].set_result(None)
+        await asyncio.gather(*tasks)
+
+    assert Two(stored=b"old").run(one_after_the_other) == [
+        line
+        for at in (5, 6, 7)
+        for line in (f"stepped {at} on b'old'", f"delivering {at}", f"delivered {at}")
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("every_poll_is_large")
+def test_behind_a_poll_that_could_not_be_delivered_nothing_is_delivered_or_marked() -> None:
+    async def failing(two: Two, tasks: list["asyncio.Task[None]"]) -> None:
+        await two.until("stepped 6 on None")
+        two.ends[5].set_exception(ConnectionError("no broker"))
+        with pytest.raises(ConnectionError):
+            await tasks[0]
+        await asyncio.wait(tasks, timeout=0.1)  # the caller ends the process; here the others may go on
+        for task in tasks:
+            task.cancel()
+
+    two = Two()
+    assert two.run(failing) == ["stepped 5 on None", "delivering 5", "stepped 6 on None"]
+    assert two.custody.marked == []
 
 
 def test_a_slice_of_transaction_markers_alone_moves_the_offset_on() -> None:

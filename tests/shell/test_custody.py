@@ -134,11 +134,43 @@ def test_a_poll_must_begin_at_the_next_offset_to_apply(tmp_path: Path) -> None:
     async def body(app: WorkerApp, consumer: BatchConsumer) -> None:
         consumer._thread = Thread(Fetched([], {}))  # type: ignore[assignment]
         await consumer.perform_seek()
-        consumer.begins_where_applied(Poll(1, [slice_of(SOURCE, 10, b"a")]))
+        consumer.take(Poll(1, [slice_of(SOURCE, 10, b"a")]))
         consumer.mark_applied(Poll(1, [slice_of(SOURCE, 10, b"a")]))
         for start in (10, 12):
             with pytest.raises(CustodyError, match=rf"read from offset {start}, expected 11"):
-                consumer.begins_where_applied(Poll(1, [slice_of(SOURCE, start, b"a")]))
+                consumer.take(Poll(1, [slice_of(SOURCE, start, b"a")]))
+
+    with_consumer(tmp_path, body)
+
+
+def test_polls_are_marked_in_the_order_in_which_they_were_taken(tmp_path: Path) -> None:
+    async def body(app: WorkerApp, consumer: BatchConsumer) -> None:
+        consumer._thread = Thread(Fetched([], {}))  # type: ignore[assignment]
+        await consumer.perform_seek()
+        first, second = Poll(1, [slice_of(SOURCE, 10, b"a")]), Poll(1, [slice_of(SOURCE, 11, b"b")])
+        consumer.take(first)
+        consumer.take(second)
+        with pytest.raises(CustodyError, match="read from offset 11, expected 10"):
+            consumer.mark_applied(second)
+        consumer.mark_applied(first)
+        consumer.mark_applied(second)
+        assert consumer.applied == {SOURCE: 12}
+
+    with_consumer(tmp_path, body)
+
+
+@pytest.mark.parametrize("held", ["step_lock", "delivery_lock"])
+def test_a_rebalance_waits_for_the_poll_that_is_computed_and_for_the_one_that_is_delivered(
+    tmp_path: Path, held: str
+) -> None:
+    async def body(app: WorkerApp, consumer: BatchConsumer) -> None:
+        epoch = consumer.epoch
+        async with getattr(consumer, held):
+            quiet = asyncio.create_task(consumer.quiesce())
+            await asyncio.sleep(0.05)
+            assert (quiet.done(), consumer.epoch) == (False, epoch)
+        await quiet
+        assert consumer.epoch == epoch + 1
 
     with_consumer(tmp_path, body)
 

@@ -14,6 +14,7 @@ from schemas.errors import BrokerError
 from stream.broker import Broker
 from stream.clients.connect import open_admin, open_consumer
 from stream.core.records import Message, Outcome
+from stream.shell import transactions
 from stream.shell.agent import Progress, Topics
 from stream.shell.delivery import LocalRows
 from stream.shell.polls import Poll, Slice
@@ -150,6 +151,38 @@ def test_a_poll_without_outcome_still_moves_the_offset_on(settings: KafkaSetting
 
     run(body)
     assert committed(settings)[0] == 4
+
+
+def test_the_group_is_part_of_a_transaction_before_anything_is_produced(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The other way round Kafka refuses some of what is produced for a moment, and aiokafka waits before it tries again.
+    trace: list[str] = []
+
+    class Producer:
+        async def start(self) -> None:
+            trace.append("start")
+
+        def __getattr__(self, name: str) -> Any:
+            async def called(*_: Any) -> None:
+                await asyncio.sleep(0)
+                trace.append(name)
+
+            return called
+
+    async def publish(producer: Any, messages: dict[Any, Any]) -> dict[Any, int]:
+        trace.append("publish")
+        return dict.fromkeys(messages, 0)
+
+    monkeypatch.setattr(transactions, "publish", publish)
+    kafka = KafkaSettings(topic_prefix="t-")
+
+    async def body() -> None:
+        delivery = made(kafka, Rows())
+        delivery._new_producer = lambda identity: Producer()
+        await delivery.begin({0})
+        await delivery.deliver(poll(kafka, 0, 5), outcome(b"1"))
+
+    run(body)
+    assert trace == ["start", "begin_transaction", "send_offsets_to_transaction", "publish", "commit_transaction"]
 
 
 def test_an_outcome_is_shared_out_by_the_partition_that_each_part_came_from() -> None:
