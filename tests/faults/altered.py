@@ -85,7 +85,6 @@ def without_recovery() -> None:
 def without_fail_stop() -> None:
     """A poll that could not be applied is logged and left behind, as a supervised agent would."""
     from stream.shell import app
-    from stream.shell.consumer import BatchConsumer
 
     def go_on(why: str, error: Any = None, *, exit_code: int = 70) -> None:
         print(why, file=sys.stderr)  # noqa: T201
