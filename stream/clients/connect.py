@@ -110,25 +110,36 @@ def open_consumer(kafka: KafkaSettings, topic: str, *, from_beginning: bool) -> 
     """
     with open_admin(kafka) as admin:
         count = require_topic(admin, topic, kafka)
+    partitions = [TopicPartition(topic, number) for number in range(count)]
     with broker_errors(kafka):
-        client = KafkaConsumer(
-            **_common(kafka),
-            allow_auto_create_topics=False,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
-        )
-        try:
-            partitions = [TopicPartition(topic, number) for number in range(count)]
-            client.assign(partitions)
-            client.seek_to_beginning(*partitions)
-            if not from_beginning:
-                for partition, offset in highwaters(client).items():
-                    client.seek(partition, offset)
+        ends: dict[Any, int] = {}
+        if not from_beginning:
+            # By a client of its own: kafka-python stops delivering where it is sent to what it has fetched and dropped.
+            with _new_consumer(kafka, partitions) as asking:
+                ends = highwaters(asking)
+        with _new_consumer(kafka, partitions) as client:
+            for partition, offset in ends.items():
+                client.seek(partition, offset)
             yield client
-        finally:
-            client.close()
+
+
+@contextmanager
+def _new_consumer(kafka: KafkaSettings, partitions: list[Any]) -> Iterator[Any]:
+    """A consumer at the beginning of these partitions, closed at the end."""
+    client = KafkaConsumer(
+        **_common(kafka),
+        allow_auto_create_topics=False,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
+    )
+    try:
+        client.assign(partitions)
+        client.seek_to_beginning(*partitions)
+        yield client
+    finally:
+        client.close()
 
 
 def highwaters(consumer: Any) -> dict[Any, int]:

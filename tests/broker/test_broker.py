@@ -146,6 +146,23 @@ def test_a_consumer_from_the_end_sees_only_what_comes(kafka: KafkaSettings, topi
     assert [record.value for record in records] == [b"new"]
 
 
+def test_a_consumer_from_the_end_of_a_long_topic_is_not_deaf(kafka: KafkaSettings, topic: str) -> None:
+    """kafka-python stops delivering where it is sent ahead within what it has fetched already."""
+    with open_producer(kafka) as producer:
+        for _ in range(6000):
+            producer.send(topic, value=b"x" * 800, partition=1)
+        producer.flush()
+        with open_consumer(kafka, topic, from_beginning=False) as consumer:
+            for number in range(3):
+                producer.send(topic, value=b"%d" % number, partition=1).get(timeout=20)
+            records: list[Any] = []
+            deadline = monotonic() + 30
+            while len(records) < 3:
+                assert monotonic() < deadline, f"{len(records)} of 3 records arrived"
+                records += [record for batch in consumer.poll(timeout_ms=200).values() for record in batch]
+    assert [record.value for record in records] == [b"0", b"1", b"2"]
+
+
 def test_starting_a_running_broker_changes_nothing(running: Broker) -> None:
     before = running.pid, running.bootstrap_servers
     running.start()
