@@ -227,13 +227,13 @@ def planted(served: Deployment, version: str, kind: str) -> str:
         lines = gzip.decompress((folder / "items.jsonl.gz").read_bytes()).splitlines(keepends=True)
         lines[3], lines[4] = lines[4], lines[3]
         replace_file(store, manifest, "items.jsonl.gz", gzip.compress(b"".join(lines)))
-        return "recorded"
-    write_manifest(store, manifest, **({"format_version": 0} if kind == "format" else {}))
+        return "another order"
     content = (folder / "theta.safetensors").read_bytes()
     if kind == "truncated":
         (folder / "theta.safetensors").write_bytes(content[:-7])
     if kind == "checksum":
         (folder / "theta.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    write_manifest(store, manifest, **({"format_version": 0} if kind == "format" else {}))
     return {"nan": "NaN", "truncated": "bytes, its manifest says", "checksum": "sha256", "format": "format"}[kind]
 
 
