@@ -22,8 +22,8 @@ from meta.store import open_store
 from meta.training import Progress, Trained, train
 from schemas import Item, Manifest
 
-WARM_SHARE = 8
-"""A warm start takes this part of the epochs of a training from scratch."""
+LEAST_SHARE = 1 / 8
+"""A warm start takes the share of the epochs that new events have of all, and no less than this."""
 _MOST_UNKNOWN = 0.01
 _SHAPE = ("algorithm", "objective", "d", "inner_steps", "positions", "taus_days")
 _log = logging.getLogger("fewstep.refresh")
@@ -90,16 +90,18 @@ def learn(
     origin: Origin | None,
     like: Manifest | None,
     seed: int,
+    unseen: float,
     progress: Progress | None = None,
 ) -> Lesson:
-    """Train on one of the window's files; from `origin` with an eighth of the epochs, in the encodings of `like`.
+    """Train on one of the window's files; from `origin` with fewer epochs, in the encodings of `like`.
 
-    Where the parameters of the origin do not fit this build's model the training is from scratch, which is logged.
+    `unseen` is the share of the events that the origin does not know: it gets that share of the epochs. Where the
+    parameters of the origin do not fit this build's model the training is from scratch, which is logged.
     Raises DataError where the interactions are too few to learn from.
     """
     dataset = load(events, window.items, window.profiles, like=like)
     if origin is not None:
-        shorter = max(1, recipe.epochs // WARM_SHARE)
+        shorter = max(1, round(recipe.epochs * max(LEAST_SHARE, unseen)))
         short = recipe.model_copy(update={"epochs": shorter, "validate_every": min(recipe.validate_every, shorter)})
 
         def start(model: Initialization) -> None:

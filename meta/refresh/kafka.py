@@ -18,6 +18,7 @@ from pydantic_settings import (
 
 from schemas import KafkaSettings
 from schemas.errors import BrokerError, ConfigurationError
+from schemas.security import security_options
 
 _BOOTSTRAP_TIMEOUT_MS = 10_000
 _POLL_RECORDS = 5000
@@ -79,6 +80,7 @@ def open_consumer(kafka: KafkaSettings) -> Iterator[Any]:
             **_common(kafka),
             allow_auto_create_topics=False,
             enable_auto_commit=False,
+            isolation_level="read_committed",  # as the worker: what a producer aborted is no event
             auto_offset_reset="none",  # a position that is gone is for us to notice
             fetch_max_wait_ms=kafka.fetch_max_wait_ms,
             max_poll_records=_POLL_RECORDS,
@@ -134,4 +136,5 @@ def _common(kafka: KafkaSettings) -> dict[str, Any]:
     return {
         "bootstrap_servers": kafka.bootstrap_servers.split(","),
         "bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS,
+        **security_options(kafka),
     }

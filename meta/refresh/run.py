@@ -165,7 +165,7 @@ def _prepare(
     )
     origin, like = _start(incumbent, window, recipe, order, progress)
     progress.enter("train", f"on events before the cut, {'from ' + origin.version if origin else 'from scratch'}")
-    lesson = _learn(window.before, window, recipe, origin, like, order)
+    lesson = _learn(window.before, window, recipe, origin, like, order, unseen=window.new_share)
     progress.training |= {
         "window_events": window.n_events,
         "new_events": window.n_new,
@@ -180,7 +180,7 @@ def _prepare(
     bench.judge(candidate, judged, lesson)
     progress.enter("train", "once more with the newest events, from the candidate")
     again = continue_from(lesson, candidate)
-    lesson = _learn(window.everything, window, recipe, again, candidate.manifest, order)
+    lesson = _learn(window.everything, window, recipe, again, candidate.manifest, order, unseen=window.kept_share)
     refitted, judged = bench.examine(folder / "refitted", lesson, measures=progress.measures["levels"])
     progress.require(
         [gate.check_refit(refitted, candidate, judged, cut_ms=window.cut_ms, settings=order.settings, seed=order.seed)]
@@ -202,10 +202,17 @@ def _start(
 
 
 def _learn(
-    events: Path, window: Window, recipe: TrainingConfig, origin: Origin | None, like: Manifest | None, order: Order
+    events: Path,
+    window: Window,
+    recipe: TrainingConfig,
+    origin: Origin | None,
+    like: Manifest | None,
+    order: Order,
+    *,
+    unseen: float,
 ) -> Lesson:
     try:
-        return learn(events, window, recipe, origin=origin, like=like, seed=order.seed)
+        return learn(events, window, recipe, origin=origin, like=like, seed=order.seed, unseen=unseen)
     except DataError as error:
         raise RefusedError(f"data: {error}") from error
 

@@ -19,6 +19,8 @@ _LOOK_EVERY_S = 5.0
 """Between two looks at the refresh requests: nothing beside a training of minutes, and no load on the broker."""
 _RETRY_S = 60.0
 """After a run that failed, before the next occasion: a broker that is away comes back in a minute or so."""
+_LONGEST_S = 3600.0
+"""Between two runs for one request."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _CHUNK = 1000
 
@@ -46,35 +48,54 @@ def keep_fresh(
 ) -> None:
     """Run now, then again when it is time or somebody asks, until the process is ended.
 
-    A run that is refused or fails is told in one line and does not end it.
+    A run that is refused or fails is told in one line and does not end it. A request stays open until another version
+    is served: a drift is noticed before there is enough to learn from. So what published nothing is run again after as
+    long as the runs for that request took together.
     """
     seen: Positions = {}
+    wanting: str | None = None
+    spent = 0.0
     while True:
         started = monotonic()
-        failed = False
-        try:
-            show(*refresh_once(order, tell))
-        except FewstepError as error:
-            tell(" ".join(str(error).split()))
-            failed = error.exit_code != 3
-        if failed:
+        if _failed(order, tell, show):
             sleep(_RETRY_S)
+        spent += monotonic() - started
+        again = monotonic() + min(_LONGEST_S, max(_LOOK_EVERY_S, spent))
         while every_s is None or monotonic() < started + every_s:
             try:
-                if on_drift and asked(order, seen, tell):
+                if on_drift and (version := asked(order, seen, tell)):
+                    wanting, spent = version, 0.0
+                    break
+                if wanting and monotonic() >= again and _served(order) == wanting:
+                    tell(f"{wanting} is still to be replaced")
                     break
             except FewstepError as error:
                 tell(" ".join(str(error).split()))
             sleep(_LOOK_EVERY_S if every_s is None else min(_LOOK_EVERY_S, max(0.0, started + every_s - monotonic())))
 
 
-def asked(order: Order, seen: Positions, tell: Tell) -> bool:
-    """Whether a request has come for the version that is served; `seen` moves behind those that were looked at.
+def _failed(order: Order, tell: Tell, show: Callable[[Report, str], None]) -> bool:
+    """Run once; whether something is wrong. A refusal is an answer."""
+    try:
+        show(*refresh_once(order, tell))
+    except FewstepError as error:
+        tell(" ".join(str(error).split()))
+        return error.exit_code != 3
+    return False
+
+
+def _served(order: Order) -> str | None:
+    newest = ledger.head(open_store(order.model_store), order.model)
+    return None if newest is None else newest.version
+
+
+def asked(order: Order, seen: Positions, tell: Tell) -> str | None:
+    """The version that is served if a request for a better one has come; `seen` moves behind those that were looked at.
 
     A request for another version was made before that one was replaced: it is answered already. Raises BrokerError.
     """
-    served = ledger.head(open_store(order.model_store), order.model)
-    wanted = False
+    served = _served(order)
+    wanted = None
     with reading(order.kafka, topic_name(Role.REFRESH_REQUESTS, order.kafka.topic_prefix), seen) as reader:
         while records := reader.take(_CHUNK):
             for record in records:
@@ -82,8 +103,8 @@ def asked(order: Order, seen: Positions, tell: Tell) -> bool:
                     request = RefreshRequest.model_validate_json(record.value or b"")
                 except ValidationError:
                     continue
-                if request.model == order.model and served and request.model_version == served.version:
+                if request.model == order.model and request.model_version == served:
                     tell(f"asked for: {request.reason}")
-                    wanted = True
+                    wanted = served
         seen.update(reader.positions)
     return wanted

@@ -20,6 +20,8 @@ class Unchecked(StrEnum):
     """An input that it includes is no longer in the topic."""
     COMPACTION = "compaction"
     """The users topic is compacted, and no longer holds the profile, or what made the worker forget the user."""
+    LISTINGS = "listings"
+    """It was made when the items topic said something else than what it says now."""
     NO_BUNDLE = "no-bundle"
     """The model store does not have the model version that it names."""
 

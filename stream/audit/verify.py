@@ -21,6 +21,7 @@ from stream.core.lists import make_lists
 from stream.core.provenance import StateVersion, read_state_version
 from stream.core.state import UserState, offset_of
 from stream.engine.bundle import Bundle, load_bundle
+from stream.engine.live_items import LiveItems
 from stream.settings import Settings
 
 _CHUNK = 512
@@ -72,7 +73,7 @@ def verify(settings: Settings, *, user: str | None = None, sample: int | None = 
         offsets.setdefault(one.user, set()).add(one.version.interactions if one.version else -1)
     inputs = read_inputs(settings, offsets)
     report = Report(lists=len(published))
-    by_model: dict[tuple[str, str], list[tuple[Published, list[Wanted]]]] = {}
+    by_origin: dict[tuple[str, str, str], list[tuple[Published, list[Wanted]]]] = {}
     for one in published:
         wanted = _wanted(one, inputs, settings)
         if isinstance(wanted, Unchecked):
@@ -80,10 +81,16 @@ def verify(settings: Settings, *, user: str | None = None, sample: int | None = 
         elif isinstance(wanted, Difference):
             report.differences.append(wanted)
         else:
-            by_model.setdefault((one.told.model, one.told.model_version), []).append((one, wanted))
-    for (model, version), pairs in by_model.items():
+            listings = one.version.listings if one.version else ""
+            by_origin.setdefault((one.told.model, one.told.model_version, listings), []).append((one, wanted))
+    items = _read_items(settings) if any(listings for *_, listings in by_origin) else LiveItems()
+    for (model, version, listings), pairs in by_origin.items():
+        if listings not in ("", items.digest):
+            report.unchecked[Unchecked.LISTINGS] += len(pairs)
+            continue
         try:
             bundle = load_bundle(settings.model.store, model, version)
+            bundle = items.over(bundle) if listings else bundle
         except BundleError:
             report.unchecked[Unchecked.NO_BUNDLE] += len(pairs)
             continue
@@ -92,6 +99,16 @@ def verify(settings: Settings, *, user: str | None = None, sample: int | None = 
         report.verified += len(pairs) - len(found)
     report.differences.sort()
     return report
+
+
+def _read_items(settings: Settings) -> LiveItems:
+    """What the items topic says now."""
+    items = LiveItems()
+    items.take(
+        (record.key, record.value)
+        for record in WholeTopic(settings.kafka, topic_name(Role.ITEMS, settings.kafka.topic_prefix))
+    )
+    return items
 
 
 def _read_published(settings: Settings, user: str | None, sample: int | None, rng: random.Random) -> list[Published]:

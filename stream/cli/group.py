@@ -23,6 +23,7 @@ _OWN = {
     "erase": "stream.cli.send:erase",
     "replay": "stream.cli.replay:replay",
     "watch": "stream.cli.watch:watch",
+    "arms": "stream.cli.arms:arms",
     "dead-letters": "stream.cli.dead_letters:dead_letters",
     "doctor": "stream.cli.doctor:doctor",
 }

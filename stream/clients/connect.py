@@ -20,7 +20,7 @@ from kafka.errors import (
 
 from schemas import KafkaSettings
 from schemas.errors import BrokerError
-from stream.clients.security import security_options
+from schemas.security import security_options
 
 # Together below the 5 s that a person waits before suspecting the tool.
 _DIAL_TIMEOUT_S = 2.0

@@ -27,6 +27,8 @@ class Catalog:
     domains: dict[str, NDArray[np.int64]]
     sorted_hashes: NDArray[np.int32]
     hashed_rows: NDArray[np.int64]
+    listings: str = ""
+    """Digest of what the items topic said that was laid over it; empty where it is the bundle's own."""
 
     def __len__(self) -> int:
         return len(self.item_ids)

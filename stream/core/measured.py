@@ -12,7 +12,7 @@ from stream.core.drift import PageHinkley
 from stream.core.features import Encoding, encoding_for
 from stream.core.prequential import CUTOFF, Observation, choices, observe
 from stream.core.records import Outcome, ReadRow, Record
-from stream.core.tally import Tally
+from stream.core.tally import Sums, Tally, summarize
 from stream.settings import Settings
 
 _MOST_TALLIES = 8
@@ -33,9 +33,9 @@ class Measures:
         self._watched: tuple[str, str] | None = None
         self._asked_ms: int | None = None
 
-    def summaries(self) -> dict[str, dict[str, float]]:
-        """`Tally.summary` by `model version`."""
-        return {" ".join(name): tally.summary() for name, tally in self._tallies.copy().items()}
+    def totals(self) -> dict[tuple[str, str], Sums]:
+        """What was added up, by (model, version)."""
+        return {name: tally.total() for name, tally in self._tallies.copy().items()}
 
     def add(self, manifest: Manifest, found: Sequence[Observation], *, is_incumbent: bool) -> None:
         """Add what was observed of one bundle; of the incumbent, watch for drift."""
@@ -60,7 +60,7 @@ class Measures:
                 model=name[0],
                 model_version=name[1],
                 reason="drift: the loss of what users choose next has risen (Page-Hinkley)",
-                measures=tally.summary(),
+                measures=summarize(tally.total()),
                 timestamp=now_ms,
             )
         )

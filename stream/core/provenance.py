@@ -16,22 +16,25 @@ STATE_HEADER = "fewstep-state"
 class StateVersion(NamedTuple):
     """Newest offsets that the user's state includes (-1: none), events applied in all, and event time in milliseconds.
 
-    Two lists of one user with the same version, `source` and model version are the same list, published twice.
+    `listings` is that of the catalog. Two lists of one user with the same version, `source` and model version are the
+    same list, published twice.
     """
 
     interactions: int
     users: int
     events: int
     now_ms: int
+    listings: str = ""
 
 
-def state_header(state: UserState, now_ms: int) -> tuple[str, bytes]:
-    """The header of a list made for this state and moment."""
-    return STATE_HEADER, b'{"interactions":%d,"users":%d,"events":%d,"now":%d}' % (
+def state_header(state: UserState, now_ms: int, listings: str = "") -> tuple[str, bytes]:
+    """The header of a list made for this state and moment, from a catalog over which `listings` were laid."""
+    return STATE_HEADER, b'{"interactions":%d,"users":%d,"events":%d,"now":%d%b}' % (
         state.interactions_offset,
         state.users_offset,
         state.events,
         now_ms,
+        b',"listings":"%b"' % listings.encode() if listings else b"",
     )
 
 
@@ -53,3 +56,4 @@ class _Header(BaseModel):
     users: int
     events: int
     now_ms: int = Field(alias="now")
+    listings: str = ""

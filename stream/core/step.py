@@ -59,9 +59,10 @@ class Step:
             generated_at=rfc3339(clock_ms),
         )
         rows = encode_rows(folded)
+        listings = self._adapter.catalog.listings
         forgotten = [Message(*user, None) for user in folded.touched if folded.states[user] is None]
         recommendations = [
-            Message(*one.user, value, (state_header(one.state, one.now_ms),))
+            Message(*one.user, value, (state_header(one.state, one.now_ms, listings),))
             for one, value in zip(wanted, lists, strict=True)
         ]
         found = {**folded.counts, "lists": len(lists), "non_finite": non_finite}

@@ -60,30 +60,35 @@ class Tally:
         """(Begin in epoch ms, sums) of each hour with observations, oldest first."""
         return [(at * WINDOW_MS, sums) for at, sums in sorted(self._windows.copy().items())]
 
-    def summary(self) -> dict[str, float]:
-        """Means over all that is kept, and 95 % intervals of the hit rate (Wilson) and of the gain; empty without any.
-
-        Events of one user are not independent, so that the intervals are somewhat too narrow.
-        """
+    def total(self) -> Sums:
+        """The sums over all that is kept."""
         total = Sums()
         for sums in self._windows.copy().values():  # another thread may add
             total = total.plus(sums)
-        if not total.events:
-            return {}
-        n, gain = total.events, total.gain / total.events
-        low, high = wilson(total.hits, n)
-        spread = _Z * sqrt(max(0.0, total.gain_squares / n - gain * gain) / n)
-        return {
-            "events": float(n),
-            "hit_rate": total.hits / n,
-            "hit_rate_low": low,
-            "hit_rate_high": high,
-            "reciprocal_rank": total.reciprocal_ranks / n,
-            "loss": total.loss / n,
-            "gain": gain,
-            "gain_low": gain - spread,
-            "gain_high": gain + spread,
-        }
+        return total
+
+
+def summarize(total: Sums) -> dict[str, float]:
+    """Means, and 95 % intervals of the hit rate (Wilson) and of the gain; empty without any event.
+
+    Events of one user are not independent, so that the intervals are somewhat too narrow.
+    """
+    if not total.events:
+        return {}
+    n, gain = total.events, total.gain / total.events
+    low, high = wilson(total.hits, n)
+    spread = _Z * sqrt(max(0.0, total.gain_squares / n - gain * gain) / n)
+    return {
+        "events": float(n),
+        "hit_rate": total.hits / n,
+        "hit_rate_low": low,
+        "hit_rate_high": high,
+        "reciprocal_rank": total.reciprocal_ranks / n,
+        "loss": total.loss / n,
+        "gain": gain,
+        "gain_low": gain - spread,
+        "gain_high": gain + spread,
+    }
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from hashlib import blake2b
 from sys import intern
 
 from pydantic import ValidationError
@@ -26,6 +27,7 @@ class LiveItems:
         self.refused = 0
         self._listings: dict[bytes, Listing | None] = {}
         self._changed = False
+        self._digest = 0
 
     def __len__(self) -> int:
         return len(self._listings)
@@ -37,8 +39,12 @@ class LiveItems:
             if read is None or (len(self._listings) >= MOST_ITEMS and read[0] not in self._listings):
                 self.refused += 1
             elif read[0] not in self._listings or self._listings[read[0]] != read[1]:
-                self._listings[read[0]] = read[1]
-                self._changed = True
+                self._note(*read)
+
+    @property
+    def digest(self) -> str:
+        """Of all listings, in whatever order they came; empty without any."""
+        return f"{self._digest:016x}" if self._listings else ""
 
     def changed(self) -> bool:
         """True once after something changed."""
@@ -50,7 +56,19 @@ class LiveItems:
         if not self._listings:
             return bundle
         grown = with_newcomers(bundle, self._listings)
-        return replace(grown, catalog=relist(grown.catalog, self._listings))
+        return replace(grown, catalog=replace(relist(grown.catalog, self._listings), listings=self.digest))
+
+    def _note(self, item_id: bytes, listing: Listing | None) -> None:
+        if item_id in self._listings:
+            self._digest ^= _number_of(item_id, self._listings[item_id])
+        self._digest ^= _number_of(item_id, listing)
+        self._listings[item_id] = listing
+        self._changed = True
+
+
+def _number_of(item_id: bytes, listing: Listing | None) -> int:
+    """64 bits of a listing; those of all are joined by XOR, so that one may be exchanged for another."""
+    return int.from_bytes(blake2b(item_id + b"\0" + repr(listing).encode(), digest_size=8).digest())
 
 
 def _read(key: bytes | None, value: bytes | None) -> tuple[bytes, Listing | None] | None:

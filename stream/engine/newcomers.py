@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 
@@ -25,7 +26,8 @@ def with_newcomers(bundle: Bundle, listings: Mapping[bytes, Listing | None]) -> 
     if encoding is None or maps is None:
         return bundle
     new = [(key, one) for key, one in listings.items() if one is not None and key not in bundle.catalog.rows]
-    new = new[:MOST_NEWCOMERS]
+    # In an order that does not depend on who was heard of first, which no two readers of a topic agree on.
+    new = sorted(new[:MOST_NEWCOMERS], key=itemgetter(0))
     if not new:
         return bundle
     rows = np.zeros((len(new), len(encoding.columns) + 1), dtype=np.float32)

@@ -5,7 +5,9 @@ warming up take seconds, and only the exchange of one reference is seen by the s
 """
 
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -14,6 +16,7 @@ from schemas import ModelAnnouncement
 from stream.core.arms import Arms
 from stream.core.measured import Measured, Measures
 from stream.core.step import Step
+from stream.core.tally import Sums
 from stream.engine.bundle import Bundle
 from stream.engine.follower import Follower
 from stream.engine.live_items import LiveItems
@@ -21,6 +24,8 @@ from stream.engine.serving import Serving, StepFunction
 from stream.settings import Settings
 
 logger = logging.getLogger("fewstep.worker")
+
+_TURN_S = 0.0005
 
 Broadcast = tuple[bytes | None, bytes | None]
 """Key and value of a record of a topic that every worker reads whole."""
@@ -30,8 +35,8 @@ class Snapshot(NamedTuple):
     """What health and metrics show.
 
     `problem` is why what the store names is not served, None where it is; `challenger` is the version that is tried
-    beside, `items` how many may be listed, `listings` how many the items topic has spoken of, `measures` the
-    prequential measures by `model version`.
+    beside, `items` how many may be listed, `listings` how many the items topic has spoken of, `measures` the sums of
+    the prequential measures by (model, version).
     """
 
     model: str
@@ -45,7 +50,7 @@ class Snapshot(NamedTuple):
     items: int
     listings: int
     items_refused: int
-    measures: dict[str, dict[str, float]]
+    measures: dict[tuple[str, str], Sums]
 
 
 class Watch:
@@ -76,6 +81,10 @@ class Watch:
 
     def look(self) -> None:
         """Look into the model store, and let a new bundle serve."""
+        with _giving_way():
+            self._look()
+
+    def _look(self) -> None:
         before = self._served.manifest.version
         if self._follower.look():
             self._exchange()
@@ -94,7 +103,8 @@ class Watch:
     def relist(self) -> None:
         """Let the catalog serve as it was heard by now, if that is news."""
         if self._items.changed():
-            self._exchange()
+            with _giving_way():
+                self._exchange()
 
     def deafen(self, problem: str) -> None:
         """Note that models and items could not be followed for an unknown reason; what serves goes on."""
@@ -116,7 +126,7 @@ class Watch:
             items=len(self._served.catalog) - len(self._served.catalog.withdrawn),
             listings=len(self._items),
             items_refused=self._items.refused,
-            measures=self.measures.summaries(),
+            measures=self.measures.totals(),
         )
 
     def _exchange(self) -> None:
@@ -138,6 +148,20 @@ class Watch:
                 limits=settings.limits,
             )
         return Measured(step, self.measures, incumbent=bundle, challenger=challenger)
+
+
+@contextmanager
+def _giving_way() -> Iterator[None]:
+    """Let the other threads take their turn soon: reading a catalog is Python, and holds the interpreter meanwhile.
+
+    Each time that the event loop or the step wakes up it waits for as long as a turn takes, 5 ms otherwise.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _challenger_of(settings: Settings) -> Follower | None:

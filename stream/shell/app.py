@@ -12,7 +12,7 @@ from faust.channels import Channel
 
 from schemas import KafkaSettings, Role, topic_name
 from schemas.errors import FewstepError
-from stream.clients.security import security_options
+from schemas.security import security_options
 from stream.settings import Settings
 from stream.shell.agent import Progress, StepFunction, Topics, work
 from stream.shell.consumer import BatchTransport, CustodyError

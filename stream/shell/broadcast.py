@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas import Role, topic_name
+from stream.clients.connect import aiokafka_options
 from stream.engine.watch import Broadcast, Watch
 from stream.settings import Settings
 
@@ -72,7 +73,7 @@ async def _ask(settings: Settings, watch: Watch) -> None:
         await asyncio.sleep(_ASK_EVERY_S)
         while watch.measures.due:
             request = watch.measures.due[0]
-            producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers, acks="all")
+            producer = AIOKafkaProducer(**aiokafka_options(settings.kafka), acks="all")
             try:
                 await producer.start()
                 await producer.send_and_wait(topic, request.model_dump_json().encode(), request.model.encode())
@@ -89,7 +90,7 @@ async def _read(settings: Settings, watch: Watch, load: Load, announced: asyncio
     """Read both topics from the beginning; after an error of Kafka again, which changes nothing that was heard."""
     while True:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka.bootstrap_servers,
+            **aiokafka_options(settings.kafka),
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             request_timeout_ms=round(settings.kafka.request_timeout_s * 1000),

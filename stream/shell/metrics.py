@@ -7,10 +7,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from stream.core.step import COUNTERS
+from stream.core.tally import Sums
 from stream.engine.watch import Snapshot
 from stream.shell.agent import Progress
 from stream.shell.health import View
 
+PREQUENTIAL = "fewstep_prequential_"
+"""Before the names of `Sums`: what workers tell can be added up, and `fewstep arms` does."""
 LABELLED = ("dead_letters",)
 """Counters that are told by label instead."""
 
@@ -64,6 +67,15 @@ def _bundle_metrics(served: Snapshot) -> Iterator[Metric]:
     meaning = "1 while the store names a bundle that is not served, for the reason in the log"
     yield GaugeMetricFamily("fewstep_bundle_problem", meaning, value=int(served.problem is not None))
     yield GaugeMetricFamily("fewstep_items", "Items that lists may hold", value=served.items)
+    for name in Sums._fields:
+        gauge = GaugeMetricFamily(
+            f"{PREQUENTIAL}{name}",
+            f"Sum of {name.replace('_', ' ')} over the measured events of a week of event time",
+            labels=["model", "version"],
+        )
+        for arm, sums in served.measures.items():
+            gauge.add_metric(arm, getattr(sums, name))
+        yield gauge
 
 
 def make_registry(collector: WorkerCollector, progress: Progress) -> CollectorRegistry:

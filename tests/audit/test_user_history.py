@@ -75,6 +75,6 @@ def test_a_profile_that_should_be_there_and_is_not_is_inexplicable():
 
 def test_the_header_says_what_it_was_made_from():
     state = EMPTY._replace(interactions_offset=7, users_offset=2, events=5)
-    assert read_state_version([("other", b""), state_header(state, 9)]) == (7, 2, 5, 9)
+    assert read_state_version([("other", b""), state_header(state, 9)]) == (7, 2, 5, 9, "")
     assert read_state_version([]) is None
     assert read_state_version([(STATE_HEADER, b"{}")]) is None

@@ -9,17 +9,18 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import orjson
 import pytest
-from deployment import Deployment
+from deployment import DEADLINE_S, Deployment
 
 from schemas import Role
 from stream.broker import Broker
 from stream.clients.connect import open_admin, open_producer
 from stream.clients.event_file import FileEvent
-from stream.core.provenance import STATE_HEADER
+from stream.core.provenance import STATE_HEADER, read_state_version
 
 LISTS = int(os.environ.get("FEWSTEP_TEST_LISTS", "400"))
 EVENTS_PER_USER = 40
@@ -125,6 +126,34 @@ def test_every_list_of_a_worker_is_computed_again_and_planted_ones_are_found(ser
     assert after["verified"] < len(records)
     assert after["verified"] + sum(after["unchecked"].values()) + len(after["differences"]) == after["lists"]
     assert len(after["differences"]) <= len(planted)
+
+
+@pytest.mark.timeout(300)
+def test_lists_from_the_items_topic_are_verified_while_it_says_the_same(broker: Broker, tmp_path: Any) -> None:
+    with Deployment(broker, "audit-items-", tmp_path, partitions=1) as served:
+        served.start_worker()
+        for number, item in enumerate(({"item_id": "new"}, {"item_id": "i1", "available": False})):
+            with open_producer(served.settings.kafka) as producer:
+                producer.send(served.topic(Role.ITEMS), key=item["item_id"].encode(), value=orjson.dumps(item))
+                producer.flush()
+            deadline = monotonic() + DEADLINE_S
+            while True:  # until a list is made with it
+                sent = served.send([event("ann", 0, event_id=f"{number}-{monotonic()}")])
+                served.wait_for_lists({"ann": sent[0].offset})
+                versions = [
+                    read_state_version(record.headers) for record in served.records(served.topic(Role.RECOMMENDATIONS))
+                ]
+                told = {version.listings for version in versions if version}
+                if len(told - {""}) > number:
+                    break
+                assert monotonic() < deadline
+        assert served.stop_worker() == 0
+        newest = versions[-1].listings if versions[-1] else ""
+        earlier = sum(version.listings not in ("", newest) for version in versions if version)
+        code, report = verify(served)
+        assert (code, report["differences"]) == (0, [])
+        assert report["unchecked"] == {"listings": earlier}
+        assert report["verified"] == len(versions) - earlier
 
 
 def _version(version: dict[str, int]) -> list[tuple[str, bytes]]:

@@ -11,6 +11,7 @@ import pytest
 from schemas.errors import ConfigurationError
 from stream.broker.process import free_port
 from stream.core.records import Message, Outcome
+from stream.core.tally import Sums
 from stream.settings import Settings, WebSettings
 from stream.shell.agent import Progress
 from stream.shell.health import View
@@ -25,7 +26,10 @@ class Answer(NamedTuple):
     text: str
 
 
-SERVED: Any = SimpleNamespace(model="films", version="v1", swaps=2, refused=1, problem="not sound", items=40)
+MEASURES = {("films", "v1"): Sums(events=8, hits=3, loss=16.0)}
+SERVED: Any = SimpleNamespace(
+    model="films", version="v1", swaps=2, refused=1, problem="not sound", items=40, measures=MEASURES
+)
 
 
 class State:
@@ -86,6 +90,7 @@ def test_metrics_tell_counts_and_seconds_and_no_user() -> None:
         "fewstep_bundle_swaps_total 2.0",
         "fewstep_bundles_refused_total 1.0",
         "fewstep_bundle_problem 1.0",
+        'fewstep_prequential_hits{model="films",version="v1"} 3.0',
         "process_resident_memory_bytes",
     ):
         assert line in text

@@ -17,7 +17,7 @@ from stream.core.measured import Measured, Measures
 from stream.core.prequential import Observation, choices, observe
 from stream.core.records import Outcome
 from stream.core.step import Step
-from stream.core.tally import WINDOW_MS, WINDOWS, Tally, wilson
+from stream.core.tally import WINDOW_MS, WINDOWS, Tally, summarize, wilson
 from stream.engine.bundle import Bundle, load_bundle
 from stream.settings import Settings
 
@@ -56,7 +56,7 @@ def test_events_of_a_poll_are_measured_each_on_the_state_before_it(
         records = [polls.event("ann", item) for item in ("i3", "i17", "i8", "i30", "i5")]
         for start in range(0, 5, size):
             polls.run(*records[start : start + size])
-        measures.append(measured.summaries()["default v1"])
+        measures.append(summarize(measured.totals()["default", "v1"]))
     assert measures[0]["events"] == 5
     assert measures[0] == pytest.approx(measures[1])
 
@@ -130,10 +130,10 @@ def test_in_shadow_both_are_measured_on_everybody_and_in_a_trial_each_on_its_own
             step = Arms(step, Step(other, settings), name="other", share=share, limits=settings.limits)
         polls.step = Measured(step, measures, incumbent=bundle, challenger=other)
         polls.run(*(polls.event(user, "i3") for user in users))
-        found = {name: one["events"] for name, one in measures.summaries().items()}
+        found = {name: one.events for name, one in measures.totals().items()}
         theirs = sum(is_challenged(user.encode(), challenger="other", share=share) for user in users)
         expected = (100, 100) if share == 0 else (100 - theirs, theirs)
-        assert (found["default v1"], found["other v1"]) == expected
+        assert (found["default", "v1"], found["other", "v1"]) == expected
 
 
 def test_a_lasting_loss_asks_once_within_the_cool_down_and_a_new_bundle_starts_afresh(bundle: Bundle) -> None:
@@ -154,7 +154,7 @@ def test_a_lasting_loss_asks_once_within_the_cool_down_and_a_new_bundle_starts_a
     add(1000, 9.0, 3_700_000)
     assert len(measures.due) == 2
     measures.add(bundle.manifest.model_copy(update={"version": "v2"}), [], is_incumbent=True)
-    assert set(measures.summaries()) == {"default v1", "default v2"}
+    assert set(measures.totals()) == {("default", "v1"), ("default", "v2")}
 
 
 def test_a_tally_keeps_a_week_and_tells_means_with_intervals() -> None:
@@ -163,10 +163,10 @@ def test_a_tally_keeps_a_week_and_tells_means_with_intervals() -> None:
         tally.add(Observation((0, b"u"), hour * WINDOW_MS, 1 + hour % 20, 5.0, 4.0))
     tally.add(Observation((0, b"u"), 0, 1, 5.0, 4.0))  # too late
     assert [at for at, _ in tally.windows()] == [hour * WINDOW_MS for hour in range(10, WINDOWS + 10)]
-    summary = tally.summary()
+    summary = summarize(tally.total())
     assert (summary["events"], summary["loss"], summary["gain"]) == (WINDOWS, 4.0, 1.0)
     assert summary["hit_rate_low"] < summary["hit_rate"] < summary["hit_rate_high"]
-    assert Tally().summary() == {}
+    assert summarize(Tally().total()) == {}
 
 
 def test_the_interval_of_a_share_is_wilsons() -> None:

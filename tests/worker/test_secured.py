@@ -1,5 +1,6 @@
 """TLS, SASL and rights on a real Kafka: a worker that has what it needs runs, and each lack is one line."""
 
+import json
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,11 +26,12 @@ from kafka.admin import (
 )
 from pydantic import SecretStr
 from test_bad_records import event, last_offset
+from tiny_bundle import write_tiny_bundle
 
-from schemas import Role
+from schemas import ModelAnnouncement, Role
 from schemas.errors import BrokerError
 from stream.broker import ApacheKafka
-from stream.clients.connect import open_admin
+from stream.clients.connect import open_admin, open_producer
 from stream.shell.preflight import check_cluster
 from stream.topics import changelog_topic
 
@@ -144,6 +147,59 @@ def test_a_worker_with_all_rights_serves_over_tls_and_sasl(secured: Secured, pre
         lists = served.wait_for_lists(last_offset(served, event("ann", "i1")))
         assert lists["ann"]["support_size"] == 1
         assert served.stop_worker() == 0
+
+
+def may(deployment: Deployment, user: str, **roles: str) -> None:
+    """Give a user that exists more rights: operations by role, such as MODELS="READ WRITE"."""
+    acls = [
+        ACL(
+            f"User:{user}", "*", ACLOperation[name], ACLPermissionType.ALLOW,
+            ResourcePattern(ResourceType.TOPIC, deployment.topic(Role[role]), ACLResourcePatternType.LITERAL),
+        )
+        for role, names in roles.items() for name in names.split()
+    ]  # fmt: skip
+    with open_admin(deployment.settings.kafka) as admin:
+        assert admin.create_acls(acls)["failed"] == []
+
+
+@pytest.mark.timeout(300)
+def test_a_bundle_is_announced_to_a_worker_over_tls_and_sasl(secured: Secured, prefix: str, tmp_path: Path) -> None:
+    with Deployment(secured.broker, prefix, tmp_path, partitions=1) as served:
+        grant(served, "listener")
+        may(served, "listener", MODELS="READ", ITEMS="READ")
+        served.start_worker(environment=environment(secured, "listener"))
+        served.wait_for_lists(last_offset(served, event("ann", "i1")))
+        write_tiny_bundle(served.folder / "models", version="v2", n_items=200, created_at="2026-02-01T12:00:00Z")
+        content = (served.folder / "models" / "default" / "v2" / "manifest.json").read_bytes()
+        told = ModelAnnouncement(
+            model="default", version="v2", digest=sha256(content).hexdigest(), url="default/v2", published_at="now"
+        )
+        with open_producer(served.settings.kafka) as producer:
+            producer.send(served.topic(Role.MODELS), key=b"default", value=told.model_dump_json().encode())
+            producer.flush()
+        served.wait_for_log("serving default v2 instead of v1")
+
+
+@pytest.mark.timeout(300)
+def test_a_refresh_reads_and_announces_over_tls_and_sasl(secured: Secured, prefix: str, tmp_path: Path) -> None:
+    with Deployment(secured.broker, prefix, tmp_path, partitions=1) as deployment:
+        grant(deployment, "trainer")
+        may(deployment, "trainer", MODELS="READ WRITE", ITEMS="READ", REFRESH_REQUESTS="READ")
+        deployment.send([event("ann", "i1")])
+        refresh = ["--archive", str(tmp_path / "archive")]
+        for command, options, code in (("refresh", refresh, 0), ("model", ["promote", "v1"], 0)):
+            done = subprocess.run(
+                [
+                    sys.executable, "-m", "stream", command, *options, "--model-store", deployment.settings.model.store,
+                    "--model", "default", "--topic-prefix", prefix,
+                ],
+                env=environment(secured, "trainer"), capture_output=True, text=True, timeout=120,
+            )  # fmt: skip
+            assert done.returncode == code, done.stderr
+        (record,) = deployment.records(deployment.topic(Role.MODELS))  # by the refresh: nothing had announced it
+        assert ModelAnnouncement.model_validate_json(record.value).version == "v1"
+        archived = json.loads(next((tmp_path / "archive" / "reports").iterdir()).read_text())
+        assert archived["archive"]["rows"] == 1
 
 
 @pytest.mark.timeout(300)

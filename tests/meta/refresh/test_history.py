@@ -1,5 +1,7 @@
 """The archive: what the topics say, each event once, and nothing of who wants to be forgotten."""
 
+import json
+import os
 from datetime import UTC, datetime
 from itertools import count
 
@@ -7,6 +9,7 @@ import polars as pl
 import pytest
 from faulty_store import FaultyFileSystem, KilledError
 from interactions import interaction
+from kafka import KafkaProducer
 
 from meta.refresh.archive import Archive, State, open_archive
 from meta.refresh.history import update
@@ -46,6 +49,22 @@ def test_events_of_all_partitions_are_archived_once_and_only_new_ones_are_read_a
     second = update(archive, kafka, NOW)
     assert (second.events, second.rows, len(second.of("interactions"))) == (47, 47, 1)
     assert update(archive, kafka, NOW) == second
+
+
+@pytest.mark.skipif(not os.environ.get("KAFKA_HOME"), reason="the embedded broker delivers what was aborted")
+def test_what_a_producer_aborted_is_no_event(kafka, archive):
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, transactional_id=kafka.topic_prefix)
+    producer.init_transactions()
+    for number, end in enumerate((producer.abort_transaction, producer.commit_transaction, producer.abort_transaction)):
+        producer.begin_transaction()
+        key, value = interaction("ann", number)
+        topic = topic_name(Role.INTERACTIONS, kafka.topic_prefix)
+        producer.send(topic, key=key.encode(), value=json.dumps(value).encode())
+        producer.flush()
+        end()
+    producer.close()
+    update(archive, kafka, NOW)
+    assert ids(archive) == ["ann-1"]
 
 
 def test_an_event_that_was_sent_twice_is_kept_once(kafka, send, archive):

@@ -35,13 +35,13 @@ def test_the_newest_half_of_what_is_new_is_kept_from_the_training(archive, tmp_p
     window = cut(archive, tmp_path, trained=trained, n_new=12_000, incremental=True)
     assert window.n_events == LEAST_EVENTS
     assert window.n_new == pytest.approx(12_000, rel=0.05)
-    before = pl.read_parquet(window.before)
-    everything = pl.read_parquet(window.everything)
+    before = pl.read_parquet(window.before / "*.parquet")
+    everything = pl.read_parquet(window.everything / "*.parquet")
     assert before["timestamp"].max() < window.cut_ms
     after = everything.filter(pl.col("timestamp") >= window.cut_ms)
     assert len(after) == pytest.approx(6000, rel=0.05)
     assert len(before) + len(after) == len(everything) == window.n_events
-    judged = pl.read_parquet(window.judged)
+    judged = pl.read_parquet(window.judged / "*.parquet")
     assert set(judged["user_id"]) <= set(after["user_id"])
     assert judged["user_id"].n_unique() <= 2000
 

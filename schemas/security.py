@@ -3,7 +3,7 @@
 import ssl
 from typing import Any
 
-from schemas import KafkaSettings
+from schemas.connection import KafkaSettings
 from schemas.errors import ConfigurationError
 
 
