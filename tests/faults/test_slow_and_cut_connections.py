@@ -57,6 +57,7 @@ def test_kills_with_a_slow_producer_path_lose_nothing(broker: Broker, prefix: st
 
 
 @pytest.mark.timeout(1800)
+@pytest.mark.skipif(not os.environ.get("FEWSTEP_TEST_ALL"), reason="FEWSTEP_TEST_ALL is not set")
 def test_without_waiting_for_the_acknowledgement_they_lose_events(broker: Broker, prefix: str, tmp_path: Path) -> None:
     rows, lists = killed_while_producing_is_slow(broker, prefix, tmp_path, switched_off="without_acknowledgement")
     assert rows
