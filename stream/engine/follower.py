@@ -106,7 +106,7 @@ class Follower:
     def _refuse(self, problem: str) -> None:
         if problem != self.problem:  # once, and not at every look
             kept = "none is served" if self.bundle is None else f"{self.bundle.manifest.version} stays in service"
-            # Put together beforehand: the filter of the log would take two bundles refused in a row for one repeated line.
+            # Put together beforehand: to the filter of the log two refusals in a row would be one repeated line.
             logger.error(f"model {self.model}: {problem} ({kept})")
             self.refused += 1
         self.problem = problem
