@@ -5,16 +5,17 @@ that includes it.
 """
 
 import asyncio
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import accumulate, islice
 from time import monotonic
 from typing import Any, NamedTuple
 
 import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas import KafkaSettings
 from schemas.errors import FewstepError
@@ -23,6 +24,7 @@ from stream.bench.runs import Child
 from stream.children import last_words
 from stream.clients.connect import broker_errors
 from stream.clients.event_file import FileEvent
+from stream.clients.outbox import Outbox, open_outbox
 
 PHASES: Mapping[int, float] = {1: 10.0, 100: 5.0, 1000: 5.0}
 """Events a second, and for how many seconds."""
@@ -35,8 +37,8 @@ ANSWERED_WITHIN_S = 10.0
 SHARES = (0.25, 0.5, 0.75)
 SHARE_S = 4.0
 """Shares of the worker's throughput at which it is timed too, and for how many seconds."""
-_YIELD_EVERY = 50
-"""Events sent in one go, at most, when they are overdue."""
+_TICK_S = 0.002
+"""What is due within such a time is sent together, so that driving a fast program takes little of its machine."""
 
 
 class Position(NamedTuple):
@@ -50,9 +52,10 @@ class Position(NamedTuple):
 class OpenLoop:
     """A producer, and a consumer of all lists that notes when each became readable."""
 
-    def __init__(self, producer: Any, consumer: Any, source: str) -> None:
-        self._producer, self._consumer, self._source = producer, consumer, source
-        self.arrivals: list[tuple[Position, float]] = []
+    def __init__(self, outbox: Outbox, consumer: Any) -> None:
+        self._outbox, self._consumer = outbox, consumer
+        self._unread: list[tuple[bytes, float]] = []
+        self._arrivals: list[tuple[Position, float]] = []
 
     async def listen(self) -> None:
         """Note lists as they arrive, until cancelled."""
@@ -60,29 +63,52 @@ class OpenLoop:
             batches = await self._consumer.getmany(timeout_ms=200)
             now = monotonic()
             for records in batches.values():
-                for record in records:
-                    found = orjson.loads(record.value)
-                    at = found["source"]
-                    self.arrivals.append((Position(found["user_id"], at["partition"], at["offset"]), now))
+                self._unread.extend((record.value, now) for record in records)
 
-    async def send(self, event: FileEvent) -> Any:
-        """Hand an event to the producer; gives the future of its acknowledgement."""
-        return await self._producer.send(self._source, event.value, key=event.user_id.encode())
+    def arrivals(self) -> list[tuple[Position, float]]:
+        """What each list so far includes, and when it became readable. Decoded here, not while they arrive."""
+        for value, when in self._unread:
+            found = orjson.loads(value)
+            at = found["source"]
+            self._arrivals.append((Position(found["user_id"], at["partition"], at["offset"]), when))
+        self._unread.clear()
+        return self._arrivals
 
     async def phase(self, events: Sequence[FileEvent], *, rate: int) -> list[tuple[Position, float]]:
         """Send events at this rate; gives each one's position and when it was due."""
         start = monotonic()
-        due, sent = [], []
-        for number, event in enumerate(events):
-            due.append(start + number / rate)
-            early_s = due[-1] - monotonic()
-            if early_s > 0 or number % _YIELD_EVERY == 0:
-                await asyncio.sleep(max(0.0, early_s))
-            sent.append(await self.send(event))
-        return [
-            (Position(event.user_id, at.partition, at.offset), when)
-            for event, at, when in zip(events, await asyncio.gather(*sent), due, strict=True)
-        ]
+        due = [start + number / rate for number in range(len(events))]
+        lines: defaultdict[int, _Line] = defaultdict(_Line)
+        sent = 0
+        async with asyncio.TaskGroup() as sending:
+            while sent < len(events):
+                await asyncio.sleep(max(_TICK_S if sent else 0.0, due[sent] - monotonic()))
+                end = bisect_right(due, monotonic(), lo=sent)
+                for event, when in zip(events[sent:end], due[sent:end], strict=True):
+                    lines[self._outbox.partition_of(event.user_id)].waiting.append((event, when))
+                sent = end
+                for line in lines.values():
+                    if line.waiting and not line.busy:
+                        line.busy = True
+                        sending.create_task(self._send(line))
+        return [found for line in lines.values() for found in line.sent]
+
+    async def _send(self, line: "_Line") -> None:
+        """Send what waits, and what comes to wait meanwhile: one request after another, as a producer does."""
+        while line.waiting:
+            some, line.waiting = line.waiting, []
+            taken = await self._outbox.send([event for event, _ in some])
+            line.sent += [(Position(event.user_id, *at), when) for (event, when), at in zip(some, taken, strict=True)]
+        line.busy = False
+
+
+@dataclass
+class _Line:
+    """Events on their way to one partition, with when they are due."""
+
+    waiting: list[tuple[FileEvent, float]] = field(default_factory=list)
+    sent: list[tuple[Position, float]] = field(default_factory=list)
+    busy: bool = False
 
 
 def phases_at(capacity: float) -> dict[int, float]:
@@ -124,7 +150,7 @@ async def measure_latency(
             await _until_answered(loop, sent)
             child.check()
             given_up = monotonic()
-            answers = waits(sent, loop.arrivals)
+            answers = waits(sent, loop.arrivals())
             delays = [given_up - due if wait is None else wait for wait, (_, due) in zip(answers, sent, strict=True)]
             p50, p99 = (percentile(delays, share) * 1000 for share in (0.5, 0.99))
             found.append(Delays(child.variant, number, rate, len(sent), answers.count(None), p50, p99))
@@ -135,24 +161,20 @@ async def measure_latency(
 async def _open_loop(child: Child, kafka: KafkaSettings) -> AsyncIterator[OpenLoop]:
     lane = child.lane
     with broker_errors(kafka):
-        producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, acks="all")
         # Kafka wakes a fetch when data comes; where a broker does not, it is asked again soon.
         consumer = AIOKafkaConsumer(
             bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest", fetch_max_wait_ms=20,
             isolation_level="read_committed",
         )  # fmt: skip
-        await producer.start()
-        try:
+        async with open_outbox(kafka, lane.source, partitions=lane.partitions) as outbox:
             await consumer.start()
             try:
                 consumer.assign([TopicPartition(lane.lists, number) for number in range(lane.partitions)])
-                loop = OpenLoop(producer, consumer, lane.source)
+                loop = OpenLoop(outbox, consumer)
                 async with _listening(loop):
                     yield loop
             finally:
                 await consumer.stop()
-        finally:
-            await producer.stop()
 
 
 @asynccontextmanager
@@ -169,22 +191,21 @@ async def _listening(loop: OpenLoop) -> AsyncIterator[None]:
 async def _warm_up(loop: OpenLoop, child: Child, events: Iterator[FileEvent]) -> None:
     """Send until every partition has been answered."""
     deadline = monotonic() + READY_WITHIN_S
-    while len({position.partition for position, _ in loop.arrivals}) < child.lane.partitions:
+    while len({position.partition for position, _ in loop.arrivals()}) < child.lane.partitions:
         child.check()
         if monotonic() > deadline:
             raise FewstepError(
                 f"{child.variant} answered no event on some partition within {READY_WITHIN_S:.0f} s: "
                 f"{last_words(child.log)}"
             )
-        for event in islice(events, WARM_UP_EVENTS):
-            await loop.send(event)
+        await loop.phase(list(islice(events, WARM_UP_EVENTS)), rate=1000)
         await asyncio.sleep(WARM_UP_EVERY_S)
     await asyncio.sleep(SETTLE_S)
 
 
 async def _until_answered(loop: OpenLoop, sent: Sequence[tuple[Position, float]]) -> None:
     deadline = monotonic() + ANSWERED_WITHIN_S
-    while None in waits(sent, loop.arrivals) and monotonic() < deadline:
+    while None in waits(sent, loop.arrivals()) and monotonic() < deadline:
         await asyncio.sleep(0.1)
 
 

@@ -30,15 +30,16 @@ class Outbox:
     def __init__(self, producer: Any, topic: str, *, partitions: int) -> None:
         self._producer = producer
         self._topic = topic
-        self._partition_of = lru_cache(maxsize=100_000)(
+        self.partition_of = lru_cache(maxsize=100_000)(
             lambda user_id: (murmur2(user_id.encode()) & 0x7FFFFFFF) % partitions
         )
+        """Of a user's events."""
 
     async def send(self, events: Sequence[FileEvent]) -> list[Position]:
         """Send in order and wait for the acknowledgement; gives the position of each event."""
         by_partition: dict[int, list[int]] = {}
         for number, event in enumerate(events):
-            by_partition.setdefault(self._partition_of(event.user_id), []).append(number)
+            by_partition.setdefault(self.partition_of(event.user_id), []).append(number)
         offsets = await asyncio.gather(
             *(self._send_to(partition, [events[n] for n in numbers]) for partition, numbers in by_partition.items())
         )

@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic, time
@@ -109,7 +110,8 @@ async def work(
     by now, is dropped: its records come again. The step runs in `executor`, so that the event loop goes on fetching,
     delivering and answering heartbeats meanwhile.
     """
-    try:
+    with ExitStack() as room:
+        room.callback(custody.room.release)
         async with custody.step_lock:
             if len(poll) < OVERLAP_FROM:
                 async with custody.delivery_lock:
@@ -128,14 +130,14 @@ async def work(
                 custody.delivery_lock.release()
                 return
             overlay.lay(outcome.rows)  # no step runs: what the next one reads can be exchanged
+            if len(poll) >= OVERLAP_FROM:
+                room.close()
         limit.admit(len(poll), len(outcome.dead_letters))
         await deliver(poll, outcome)
         custody.mark_applied(poll)
         overlay.lift()
         progress.note(outcome)
         custody.delivery_lock.release()  # only here: behind a poll that failed nothing is delivered
-    finally:
-        custody.room.release()
 
 
 def to_records(poll: Poll, topics: Topics) -> list[Record]:

@@ -36,8 +36,9 @@ from stream.shell.recovery import ShortChangelogError
 FETCH_TIMEOUT_S = 1.0
 """A fetch without data returns after this, so that a stopped consumer is noticed."""
 
-POLLS_IN_HAND = 2
-"""One poll is delivered while the next one is computed; more would only grow memory."""
+POLLS_WAITING = 1
+"""Fetched and not computed yet. More would be older when their turn comes, and what arrives meanwhile would not be of
+them; the next one is fetched when the step, or for a small poll the delivery, is over."""
 
 
 class CustodyError(Exception):
@@ -164,7 +165,7 @@ class BatchConsumer(driver.Consumer):
         """Held while a poll is computed."""
         self.delivery_lock = asyncio.Lock()
         """Held while a poll is delivered: a rebalance waits for both, then commits."""
-        self.room = asyncio.Semaphore(POLLS_IN_HAND)
+        self.room = asyncio.Semaphore(POLLS_WAITING)
         self.log_ends: dict[tuple[str, int], int] = {}
         self.answered_ms = 0
         """Wall-clock time of the last fetch answer."""
@@ -196,7 +197,7 @@ class BatchConsumer(driver.Consumer):
         if not active:
             await self.sleep(0.02)  # an empty set would mean all partitions to aiokafka
             return
-        # Room is taken before fetching, so that at most POLLS_IN_HAND polls are held in memory.
+        # Room is taken before fetching, so that at most POLLS_WAITING polls wait in memory.
         if (await self.wait(self.room.acquire())).stopped:
             return
         handed = False

@@ -240,6 +240,21 @@ def test_a_small_poll_waits_until_the_one_before_is_delivered() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("large", "room"), [(1, 1), (2, 0)])
+def test_the_next_poll_is_fetched_when_a_large_one_is_computed_and_a_small_one_delivered(
+    large: int, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "OVERLAP_FROM", large)
+
+    async def looking(two: Two, tasks: list["asyncio.Task[None]"]) -> None:
+        await two.until("delivering 5")
+        assert two.custody.room._value == room
+        for task in tasks:
+            task.cancel()
+
+    Two().run(looking)
+
+
 @pytest.mark.usefixtures("every_poll_is_large")
 def test_behind_a_poll_that_could_not_be_delivered_nothing_is_delivered_or_marked() -> None:
     async def failing(two: Two, tasks: list["asyncio.Task[None]"]) -> None:
