@@ -22,16 +22,16 @@ def reasons_for(
     merged, first = _merge_items(support_vectors, support_items, known)
     contributions = np.matmul(item_vectors, merged.transpose(0, 2, 1))
     contributions[~(first[:, None, :] & np.isfinite(contributions))] = 0
-    users, n = contributions.shape[:2]
-    rows = np.full((users, n, most), -1, dtype=np.int64)
-    values = np.zeros((users, n, most), dtype=np.float32)
-    for rank in range(min(most, contributions.shape[2])):
-        at = contributions.argmax(axis=2)[:, :, None]
-        value = np.take_along_axis(contributions, at, axis=2)[:, :, 0]
-        rows[:, :, rank] = np.where(value > 0, np.take_along_axis(support_items, at[:, :, 0], axis=1), -1)
-        values[:, :, rank] = value
-        np.put_along_axis(contributions, at, 0, axis=2)
-    return rows, values
+    users, n, events = contributions.shape
+    flat, lines = contributions.reshape(users * n, events), np.arange(users * n)
+    rows = np.full((users * n, most), -1, dtype=np.int64)
+    values = np.zeros((users * n, most), dtype=np.float32)
+    for rank in range(min(most, events)):
+        at = flat.argmax(axis=1)
+        values[:, rank] = flat[lines, at]
+        rows[:, rank] = np.where(values[:, rank] > 0, support_items[lines // n, at], -1)
+        flat[lines, at] = 0
+    return rows.reshape(users, n, most), values.reshape(users, n, most)
 
 
 def _merge_items(

@@ -29,6 +29,7 @@ from faust.types import TP
 from mode import Service
 
 from schemas.errors import FewstepError, StateError
+from stream.shell.agent import OVERLAP_FROM
 from stream.shell.failstop import fail_stop
 from stream.shell.polls import Fetched, Poll, Slice
 from stream.shell.recovery import ShortChangelogError
@@ -39,6 +40,12 @@ FETCH_TIMEOUT_S = 1.0
 POLLS_WAITING = 1
 """Fetched and not computed yet. More would be older when their turn comes, and what arrives meanwhile would not be of
 them; the next one is fetched when the step, or for a small poll the delivery, is over."""
+
+READY_WITHIN_S = 0.0005
+"""A fetch that takes no longer found its records in the buffer."""
+
+FRESH_WITHIN_S = 0.002
+"""For so long a second answer is awaited then; an idle worker, whose fetch waits for the first record, never does."""
 
 
 class CustodyError(Exception):
@@ -60,7 +67,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self, consumer: Any, active_partitions: set[TP], timeout: float | None = None, max_records: int | None = None
     ) -> Fetched:
         before = self._positions(consumer, active_partitions)
-        records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        records = await self._fetch_fresh(consumer, active_partitions, timeout, max_records)
         after = self._positions(consumer, active_partitions)
         slices = [
             Slice(tp.topic, tp.partition, start, after[tp], records.get(tp, ()))
@@ -70,6 +77,24 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         return Fetched(
             slices, self._highwaters_seen(consumer, active_partitions), self._answered(consumer, active_partitions)
         )
+
+    async def _fetch_fresh(
+        self, consumer: Any, active: set[TP], timeout: float | None, most: int | None
+    ) -> dict[TP, list[Any]]:
+        """Fetch; a few records that lay ready are joined by what the broker has now.
+
+        aiokafka asks for more as soon as its buffer is empty, so that what lies ready was fetched when the poll before
+        this one was taken. The next answer is a round trip away and has all that has come since.
+        """
+        asked = monotonic()
+        records: dict[TP, list[Any]] = await super()._fetch_records(consumer, active, timeout, most)
+        count = sum(map(len, records.values()))
+        few = 0 < count < min(OVERLAP_FROM, most or OVERLAP_FROM)
+        if few and monotonic() - asked < READY_WITHIN_S:
+            left = None if most is None else most - count
+            for tp, more in (await super()._fetch_records(consumer, active, FRESH_WITHIN_S, left)).items():
+                records[tp] = [*records.get(tp, ()), *more]
+        return records
 
     @staticmethod
     def _state(consumer: Any, tp: TP) -> Any:
