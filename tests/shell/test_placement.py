@@ -17,7 +17,7 @@ def seen(progress: Progress, users: int, *, shift: int) -> None:
     """One poll for each user, whose key lies `shift` partitions beside its own."""
     placement, place = (
         Placement(progress, partitions=PARTITIONS),
-        Outbox(None, "in", partitions=PARTITIONS)._partition_of,
+        Outbox(None, "in", partitions=PARTITIONS).partition_of,
     )
     for number in range(users):
         partition = (place(f"u{number}") + shift) % PARTITIONS
