@@ -57,10 +57,11 @@ def run_kernel(store: str, model: str, *, n_items: int, home: Path) -> KernelTim
 def measure_kernel(store: str, model: str, *, n_items: int) -> KernelTimes:
     """Time both in turn. Raises BundleError for a bundle that cannot be loaded."""
     from stream.core.ranking import best_rows
-    from stream.engine.bundle import in_blocks, load_bundle
+    from stream.engine.blocks import in_blocks
+    from stream.engine.bundle import load_bundle
 
     bundle = load_bundle(store, model)
-    score_graph = bundle.score_graphs[0]
+    score_graph = bundle.blocks.graph
     tensors = bundle.adapt_graph.bound | score_graph.bound
     grown = {
         name: np.resize(tensors[name], (n_items, *entry.shape[1:]))
@@ -70,7 +71,7 @@ def measure_kernel(store: str, model: str, *, n_items: int) -> KernelTimes:
     large = replace(
         bundle,
         adapt_graph=_bind(bundle.adapt_graph, grown),
-        score_graphs=in_blocks(_bind(score_graph, grown), n_items),
+        blocks=in_blocks(_bind(score_graph, grown), n_items),
     )
     features = _features(bundle.manifest, n_items)
     users = np.random.default_rng(0).standard_normal((BATCH, bundle.manifest.d)).astype(np.float32)

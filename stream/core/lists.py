@@ -1,14 +1,14 @@
 """Makes recommendation lists for states: adapts, scores, hides, ranks and explains, a chunk of users at a time."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from stream.core.adapter import Adapter, Floats
+from stream.core.adapter import Adapter, Block, Floats, Ints
 from stream.core.catalog import Catalog, find_hashed, forbidden_rows, unpack_hashes
 from stream.core.explain import reasons_for
 from stream.core.features import Batch, Encoding, encode_batch
@@ -130,11 +130,11 @@ def rank(adapter: Adapter, batch: Batch, wanted: Sequence[Wanted]) -> _Computed:
     """Adapt, score, hide and pick the best items of all lists of one chunk."""
     user_vectors, support_vectors = adapter.adapt(batch.features)
     time_index = batch.features["time_index"].astype(np.int64, copy=False)
-    users, rows = _hidden(wanted, support_rows=batch.support_rows[: len(wanted)], catalog=adapter.catalog)
+    hidden = _hidden(wanted, support_rows=batch.support_rows[: len(wanted)], catalog=adapter.catalog)
     n = min(wanted[0].n, len(adapter.catalog))
 
     def best(vectors: Floats) -> Best:
-        return best_rows(_hiding(adapter.score_blocks(vectors, time_index), users, rows, adapter.catalog.withdrawn), n)
+        return best_rows(_hiding(adapter.score_blocks(vectors, time_index), adapter, *hidden), n)
 
     found = best(user_vectors)
     if not found.finite.all():
@@ -144,10 +144,8 @@ def rank(adapter: Adapter, batch: Batch, wanted: Sequence[Wanted]) -> _Computed:
     return _Computed(batch, support_vectors, found)
 
 
-def _hidden(
-    wanted: Sequence[Wanted], *, support_rows: NDArray[np.int64], catalog: Catalog
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Users and rows (m,), by row, of what a user has interacted with and what a filter forbids."""
+def _hidden(wanted: Sequence[Wanted], *, support_rows: Ints, catalog: Catalog) -> tuple[Ints, Ints]:
+    """Users and rows (m,) of what a user has interacted with and what a filter forbids."""
     users, places = np.nonzero(support_rows >= 0)
     owners = np.repeat(np.arange(len(wanted)), [len(one.state.seen) // ITEM_HASH_BYTES for one in wanted])
     found, seen = find_hashed(catalog, unpack_hashes(b"".join([one.state.seen for one in wanted])))
@@ -157,26 +155,35 @@ def _hidden(
             forbidden = forbidden_rows(catalog, one.filters)
             all_users.append(np.full(len(forbidden), user))
             all_rows.append(forbidden)
-    rows = np.concatenate(all_rows)
-    order = np.argsort(rows)
-    return np.concatenate(all_users)[order], rows[order]
+    return np.concatenate(all_users), np.concatenate(all_rows)
 
 
-def hide(scores: Floats, wanted: Sequence[Wanted], *, support_rows: NDArray[np.int64], catalog: Catalog) -> None:
+def hide(scores: Floats, wanted: Sequence[Wanted], *, support_rows: Ints, catalog: Catalog) -> None:
     """Hide, in `scores` (b, n_items), what a user has interacted with, what a filter forbids and what is withdrawn."""
-    for _ in _hiding([scores], *_hidden(wanted, support_rows=support_rows, catalog=catalog), catalog.withdrawn):
-        pass
+    scores[_hidden(wanted, support_rows=support_rows, catalog=catalog)] = HIDDEN
+    scores[:, catalog.withdrawn] = HIDDEN
 
 
-def _hiding(
-    blocks: Iterable[Floats], users: NDArray[np.int64], rows: NDArray[np.int64], withdrawn: NDArray[np.int64]
-) -> Iterator[Floats]:
-    """The blocks with HIDDEN where a user's row, or a withdrawn one of all users, is; both ordered by row."""
+def _hiding(blocks: Iterable[Block], adapter: Adapter, users: Ints, rows: Ints) -> Iterator[Block]:
+    """The blocks, with HIDDEN for scores of what is hidden from a user, pair by pair, and of what is withdrawn."""
+    withdrawn = np.sort(adapter.places[adapter.catalog.withdrawn])
+    places = adapter.places[rows]
+    order = np.argsort(places)
+    users, places = users[order], places[order]
     begin = 0
-    for scores in blocks:
-        bounds = begin, begin + scores.shape[1]
-        some = slice(*np.searchsorted(rows, bounds))
-        scores[users[some], rows[some] - begin] = HIDDEN
-        scores[:, withdrawn[slice(*np.searchsorted(withdrawn, bounds))] - begin] = HIDDEN
-        yield scores
-        begin = bounds[1]
+    for block in blocks:
+        end = begin + len(block.rows)
+        some, gone = (slice(*np.searchsorted(where, (begin, end))) for where in (places, withdrawn))
+        score = partial(_hide, block.score, users[some], places[some] - begin, withdrawn[gone] - begin)
+        yield block._replace(score=score)
+        begin = end
+
+
+def _hide(score: Callable[[Ints], Floats], owners: Ints, columns: Ints, withdrawn: Ints, users: Ints) -> Floats:
+    """Scores (u, m) of the users (u,), ascending, with HIDDEN where an owner has a column and in those withdrawn."""
+    scores = score(users)
+    at = np.minimum(np.searchsorted(users, owners), len(users) - 1)
+    asked = users[at] == owners
+    scores[at[asked], columns[asked]] = HIDDEN
+    scores[:, withdrawn] = HIDDEN
+    return scores

@@ -1,6 +1,7 @@
 """Picks the best items of scores: exact, deterministic, ties broken by item row.
 
-Scores come in blocks of the catalog that fit into a core's cache, and no matrix of all of them is ever held.
+Scores come in blocks of the catalog that fit into a core's cache, and only where they can matter; no matrix of all of
+them is ever held.
 """
 
 from collections.abc import Iterable
@@ -8,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stream.core.adapter import Block
 
 _FOLDS = 16
 HIDDEN = np.float32(-np.inf)
@@ -25,29 +28,42 @@ class Best(NamedTuple):
     finite: NDArray[np.bool_]
 
 
-def best_rows(blocks: Iterable[NDArray[np.float32]], n: int) -> Best:
-    """The n highest of scores that come as blocks (b, ...) of one or more items, in row order; a lower row wins a tie.
+def best_rows(blocks: Iterable[Block], n: int) -> Best:
+    """The n highest scores of blocks that hold each item once; a lower row wins a tie. Where no score of a block can be
+    among them, none is asked for.
 
     Raises ValueError without blocks.
     """
-    best, begins = None, 0
-    for scores in blocks:
-        folded = _fold(scores, n)
-        highest = folded.max(axis=1)
-        finite = highest < np.inf  # False for NaN too
+    best = None
+    for block in blocks:
         if best is None:
-            best = _nothing(len(scores), n)
-            thresholds = _thresholds(folded, n)
-            owners, rows = _reaching(scores, folded, thresholds)
-        else:
-            # An equal score in a later block loses: its row is higher.
-            owners, rows = _reaching(scores, folded, np.nextafter(best.scores[:, -1], np.float32(np.inf)))
-        best = _merged(best, owners, rows + begins, scores[owners, rows])
-        best = best._replace(finite=best.finite & finite)
-        begins += scores.shape[1]
+            best = _nothing(len(block.most), n)
+        if (block.rest < best.scores[:, -1]).all():
+            break
+        lowest = _to_reach(best, int(block.rows[0]))
+        users = np.flatnonzero(~(block.most < lowest))  # a bound that is NaN rules nothing out
+        if len(users):
+            _take(best, block, users, lowest[users])
     if best is None:
         raise ValueError("no scores")
     return best
+
+
+def _to_reach(best: Best, row: int) -> NDArray[np.float32]:
+    """The least score (b,) with which an item of this row or a higher one can be among the best."""
+    least, rows = best.scores[:, -1], best.rows[:, -1]
+    return np.where(rows < row, np.nextafter(least, np.float32(np.inf)), least)
+
+
+def _take(best: Best, block: Block, users: NDArray[np.int64], lowest: NDArray[np.float32]) -> None:
+    """Put what reaches its user's lowest score among the best of some users."""
+    scores, n = block.score(users), best.rows.shape[1]
+    folded = _fold(scores, n)
+    best.finite[users] &= folded.max(axis=1) < np.inf  # False for NaN too
+    if (lowest <= _LOWEST).any():
+        lowest = np.maximum(lowest, _thresholds(folded, n))
+    owners, columns = _reaching(scores, folded, lowest)
+    _merge(best, users[owners], block.rows[columns], scores[owners, columns])
 
 
 def _nothing(users: int, n: int) -> Best:
@@ -94,12 +110,12 @@ def _reaching(
     return np.divmod(places, width)
 
 
-def _merged(best: Best, owners: NDArray[np.int64], rows: NDArray[np.int64], scores: NDArray[np.float32]) -> Best:
-    """The best of those so far and of further scores, ordered by owner and row, whose rows are all higher."""
+def _merge(best: Best, owners: NDArray[np.int64], rows: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
+    """Put further scores, ordered by owner, among the best so far."""
     counts = np.bincount(owners, minlength=len(best.rows))
     more = np.flatnonzero(counts)
     if not len(more):
-        return best
+        return
     n, most = best.rows.shape[1], int(counts.max())
     inside = np.zeros((len(more), n + most), dtype=bool)
     inside[:, n:] = np.arange(most) < counts[more, None]
@@ -107,10 +123,9 @@ def _merged(best: Best, owners: NDArray[np.int64], rows: NDArray[np.int64], scor
     padded_rows[:, :n], padded_rows[inside] = best.rows[more], rows
     padded_scores = np.full(inside.shape, HIDDEN)
     padded_scores[:, :n], padded_scores[inside] = best.scores[more], scores
-    order = np.argsort(-padded_scores, axis=1, kind="stable")[:, :n]
+    order = np.lexsort((padded_rows, -padded_scores))[:, :n]
     best.rows[more] = np.take_along_axis(padded_rows, order, axis=1)
     best.scores[more] = np.take_along_axis(padded_scores, order, axis=1)
-    return best
 
 
 def round_scores(values: NDArray[np.float32]) -> NDArray[np.float64]:

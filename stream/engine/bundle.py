@@ -15,8 +15,9 @@ from safetensors.numpy import load
 
 from schemas import FORMAT_VERSION, Item, Latest, Manifest
 from schemas.errors import BundleError
-from stream.core.adapter import Features, Floats, Ints
+from stream.core.adapter import Block, Features, Floats, Ints
 from stream.core.catalog import Catalog, index_items
+from stream.engine.blocks import Blocks, in_blocks, score_blocks
 from stream.engine.canary import CANARY_FILE, check_canary
 from stream.engine.runtime import Array, Graph, open_graph, run_graph
 from stream.engine.store import Store, open_store, read_file
@@ -31,23 +32,23 @@ ADAPT_FEATURES = (
 )
 SCORE_FEATURES = ("user_vector", "time_index")
 _PROBE = 8
-BLOCK_ITEMS = 4096
-"""Items of one scoring run: with 256 users, its scores are as much as a core's cache holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A loaded bundle; it is the core's Adapter. `digest` is the sha256 of its manifest.json.
-
-    `score_graphs` are the graph bound to one block of the catalog each, in row order.
-    """
+    """A loaded bundle; it is the core's Adapter. `digest` is the sha256 of its manifest.json."""
 
     manifest: Manifest
     digest: str
     catalog: Catalog
     tensors: Mapping[str, Array]
     adapt_graph: Graph
-    score_graphs: tuple[Graph, ...]
+    blocks: Blocks
+
+    @property
+    def places(self) -> Ints:
+        """(n_items,) where each item comes when all blocks are put in a row."""
+        return self.blocks.places
 
     def adapt(self, features: Features) -> tuple[Floats, Floats]:
         """User vectors (b, d) and the part of each support event in them (b, s, d)."""
@@ -56,13 +57,15 @@ class Bundle:
 
     def score(self, user_vector: Floats, time_index: Ints) -> Floats:
         """Scores (b, n_items) of users (b, d) at rows (b,) of the prior."""
-        return np.concatenate(list(self.score_blocks(user_vector, time_index)), axis=1)
+        users = np.arange(len(user_vector))
+        scores = np.empty((len(users), len(self.catalog)), dtype=np.float32)
+        for block in self.score_blocks(user_vector, time_index):
+            scores[:, block.rows] = block.score(users)
+        return scores
 
-    def score_blocks(self, user_vector: Floats, time_index: Ints) -> Iterator[Floats]:
+    def score_blocks(self, user_vector: Floats, time_index: Ints) -> Iterator[Block]:
         """The same, a block of the catalog at a time."""
-        features: Mapping[str, Array] = {"user_vector": user_vector, "time_index": time_index}
-        for graph in self.score_graphs:
-            yield run_graph(graph, features)[0]
+        return score_blocks(self.blocks, user_vector, time_index)
 
 
 def read_latest(store_url: str, model: str) -> Latest:
@@ -109,22 +112,6 @@ def load_bundle(
     if CANARY_FILE in manifest.files:  # a bundle that was made by other tools may have none
         check_canary(_read_checked(store, manifest, CANARY_FILE), bundle, where)
     return bundle
-
-
-def in_blocks(graph: Graph, n_items: int) -> tuple[Graph, ...]:
-    """The score graph, bound to BLOCK_ITEMS items at a time; to all where it reads more than vectors and prior."""
-    if n_items <= BLOCK_ITEMS or not graph.bound.keys() <= {"item_vectors", "prior"}:
-        return (graph,)
-    blocks = [slice(begin, begin + BLOCK_ITEMS) for begin in range(0, n_items, BLOCK_ITEMS)]
-    return tuple(
-        graph._replace(bound={name: _part(name, tensor, block) for name, tensor in graph.bound.items()})
-        for block in blocks
-    )
-
-
-def _part(name: str, tensor: Array, block: slice) -> Array:
-    """Of `item_vectors` (n_items, d) or `prior` (times, n_items); onnxruntime reads only what lies together."""
-    return np.ascontiguousarray(tensor[:, block] if name == "prior" else tensor[block])
 
 
 def _read_manifest(store: Store, model: str, version: str, *, expected: str | None) -> tuple[Manifest, str]:

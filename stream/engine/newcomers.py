@@ -8,7 +8,8 @@ import numpy as np
 
 from stream.core.adapter import Floats
 from stream.core.listing import Listing, extend
-from stream.engine.bundle import Bundle, in_blocks
+from stream.engine.blocks import in_blocks
+from stream.engine.bundle import Bundle
 from stream.engine.runtime import Array, Graph
 
 MOST_NEWCOMERS = 50_000
@@ -46,7 +47,7 @@ def with_newcomers(bundle: Bundle, listings: Mapping[bytes, Listing | None]) -> 
         bundle,
         catalog=extend(bundle.catalog, [key for key, _ in new], vectors),
         adapt_graph=_rebound(bundle.adapt_graph, grown),
-        score_graphs=in_blocks(_rebound(bundle.score_graphs[0], grown), grown["prior"].shape[1]),
+        blocks=in_blocks(_rebound(bundle.blocks.graph, grown), grown["prior"].shape[1]),
     )
 
 

@@ -11,7 +11,8 @@ from tiny_bundle import write_tiny_bundle
 
 from stream.bench.grown import grow_bundle
 from stream.broker import Broker
-from stream.engine.bundle import BLOCK_ITEMS, load_bundle
+from stream.engine.blocks import BLOCK_ITEMS
+from stream.engine.bundle import load_bundle
 
 
 def bench(broker: Broker, folder: Path, *options: str) -> dict:
@@ -51,8 +52,7 @@ def test_a_grown_bundle_serves_in_blocks_what_it_would_serve_at_once(tmp_path: P
     name = grow_bundle(str(tmp_path), "m", n_items=n_items, seed=0)
     grown = load_bundle(str(tmp_path), name)
     assert (grown.manifest.n_items, grown.manifest.d) == (n_items, manifest.d)
-    assert len(grown.score_graphs) == -(-n_items // BLOCK_ITEMS)
+    assert len(grown.blocks.rows) == -(-n_items // BLOCK_ITEMS)
     users = np.random.default_rng(0).standard_normal((8, manifest.d)).astype(np.float32)
-    priors = np.concatenate([graph.bound["prior"] for graph in grown.score_graphs], axis=1)
-    expected = users @ grown.catalog.vectors.T + priors[0]
+    expected = users @ grown.catalog.vectors.T + grown.tensors["prior"][0]
     np.testing.assert_allclose(grown.score(users, np.zeros(8, np.int64)), expected, atol=1e-5)

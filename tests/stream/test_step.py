@@ -238,7 +238,7 @@ class Overflowing:
 
     def __init__(self, bundle):
         self.manifest, self.catalog, self._adapt = bundle.manifest, bundle.catalog, bundle.adapt
-        self.score_blocks = bundle.score_blocks
+        self.score_blocks, self.places = bundle.score_blocks, bundle.places
 
     def adapt(self, features):
         vectors, parts = self._adapt(features)
