@@ -69,8 +69,14 @@ class TrainingConfig(BaseModel):
         float | None, Field(description="Ratings below this say no in the inner loss of ranking; none does if absent")
     ] = None
     exact_items: Annotated[
-        int, Field(ge=1, description="Largest catalog over which softmaxes are taken in full, inner and outer")
+        int, Field(ge=1, description="Largest catalog over which the outer loss is taken in full")
     ] = 20_000
+    exact_inner_items: Annotated[
+        int,
+        Field(
+            ge=1, description="Largest catalog over all of which the inner steps range; what they cost grows with it"
+        ),
+    ] = 5000
     sampled_items: Annotated[
         int, Field(ge=1, description="Catalog rows sampled for the softmaxes over larger catalogs")
     ] = 2048

@@ -53,7 +53,7 @@ def known_of(
     """
     items = proposal(popularity(learning))
     sample = None
-    if dataset.n_items > config.exact_items and not config.objective.rating:
+    if dataset.n_items > config.exact_inner_items and not config.objective.rating:
         sample = items.draw(config.sampled_items, rng)
     known = Known(
         content=torch.from_numpy(content_matrix(dataset.items)),

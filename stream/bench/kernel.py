@@ -28,6 +28,8 @@ class KernelTimes:
 
     n_items: int
     batch: int
+    inner_rows: int
+    """Items that the inner steps range over"""
     adapt_ms: list[float]
     """Inner steps, scores and the exact best of each user."""
     product_ms: list[float]
@@ -90,7 +92,9 @@ def measure_kernel(store: str, model: str, *, n_items: int) -> KernelTimes:
             way()
             if turn:  # the first one warms up
                 taken.append((perf_counter() - began) * 1000)
-    return KernelTimes(n_items, BATCH, times[adapt], times[product])
+    sample = large.adapt_graph.bound.get("sample_vectors")
+    inner_rows = n_items if sample is None else len(sample)
+    return KernelTimes(n_items, BATCH, inner_rows, times[adapt], times[product])
 
 
 def _bind(graph: Any, grown: dict[str, Any]) -> Any:

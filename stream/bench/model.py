@@ -19,7 +19,7 @@ def make_bundle(home: Path, *, seed: int, sampling: bool = False) -> str:
     """
     data, store, recipe = home / "data", home / "models", home / "recipe.toml"
     home.mkdir(exist_ok=True)
-    recipe.write_text(_RECIPE + ("exact_items = 1\n" if sampling else ""))
+    recipe.write_text(_RECIPE + ("exact_inner_items = 1\n" if sampling else ""))
     world = ["--items", ITEMS, "--users", USERS, "--events-per-user", EVENTS_PER_USER]
     sources = ["--interactions", data / "interactions.jsonl", "--items", data / "items.jsonl"]
     target = ["--users", data / "users.jsonl", "--config", recipe, "--model-store", store, "--model", NAME]

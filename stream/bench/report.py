@@ -159,7 +159,7 @@ def _kernel_rows(kernels: Sequence[KernelTimes]) -> list[list[str]]:
     rows = [["", "adapt, ms", "product, ms", "ratio"]]
     for times in kernels:
         cells = [_show(spread(one), ".1f") for one in (times.adapt_ms, times.product_ms, times.ratios())]
-        rows.append([f"{times.batch} users, {times.n_items:,} items", *cells])
+        rows.append([f"{times.batch} users, {times.n_items:,} items, steps over {times.inner_rows:,}", *cells])
     return rows
 
 

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -78,6 +79,8 @@ def run_bench(
     with tempfile.TemporaryDirectory(prefix="fewstep-bench-") as folder, reach_broker(bootstrap_servers) as (name, at):
         home = Path(folder)
         show(f"broker: {name} at {at}")
+        sampling = cache(partial(_make_sampling, home, show))
+        large = sampling if model_store is None else None
         if model_store is None:
             show("training a small model to serve")
             model_store, model = make_bundle(home, seed=SEED), NAME
@@ -91,14 +94,14 @@ def run_bench(
                 show(f"filling the topic with {events:,} events of {users:,} users")
                 asyncio.run(fill(settings.kafka, course.topic(Role.INTERACTIONS), load, partitions=PARTITIONS))
             runs = list(_throughput(course, chosen, rounds=rounds, show=show))
-            kernels = list(_kernels(settings, served, home, show=show)) if Variant.FEWSTEP in chosen else []
+            kernels = list(_kernels(settings, served, home, large, show=show)) if Variant.FEWSTEP in chosen else []
             delays = []
             if latency and chosen:
                 own = [run.events_per_s for run in runs if run.variant is Variant.FEWSTEP]
                 phases = phases_at(median(own)) if own else PHASES
                 more = _load(course, served, count=events_needed(phases), users=users)
                 delays = list(_latencies(course, served, chosen, more, phases=phases, rounds=rounds, show=show))
-            sections = list(_sections(further, course, served, load, users=users, show=show))
+            sections = list(_sections(further, course, served, load, sampling, users=users, show=show))
     manifest = served.manifest
     conditions = Conditions(
         broker=name, events=events, users=users, partitions=PARTITIONS, model=f"{manifest.model} {manifest.version}",
@@ -112,6 +115,7 @@ def _sections(
     course: Course,
     served: Served,
     load: Sequence[FileEvent],
+    sampling: Callable[[], str],
     *,
     users: int,
     show: Callable[[str], None],
@@ -127,7 +131,7 @@ def _sections(
         asyncio.run(fill(alone.settings.kafka, alone.topic(Role.INTERACTIONS), more, partitions=PARTITIONS))
         yield measure_drain(alone, more, show)
     if further.catalogs:
-        yield _large_catalogs(course, served, further.catalogs, count=len(load), users=users, show=show)
+        yield _large_catalogs(course, served, further.catalogs, sampling(), count=len(load), users=users, show=show)
 
 
 def _apart(course: Course, served: Served, name: str, *, model_store: str | None = None) -> Course:
@@ -140,12 +144,23 @@ def _apart(course: Course, served: Served, name: str, *, model_store: str | None
     return _course(fresh, served, course.home, events=0)
 
 
-def _large_catalogs(
-    course: Course, served: Served, sizes: Sequence[int], *, count: int, users: int, show: Callable[[str], None]
-) -> Section:
-    """The worker's rate with the model that is served, then with catalogs grown from one with sampled inner steps."""
+def _make_sampling(home: Path, show: Callable[[str], None]) -> str:
+    """The store of a model whose inner steps range over a sample, as they do where the catalog is large."""
     show("training a model whose inner steps range over a sample")
-    store = make_bundle(course.home / "sampled", seed=SEED, sampling=True)
+    return make_bundle(home / "sampled", seed=SEED, sampling=True)
+
+
+def _large_catalogs(
+    course: Course,
+    served: Served,
+    sizes: Sequence[int],
+    store: str,
+    *,
+    count: int,
+    users: int,
+    show: Callable[[str], None],
+) -> Section:
+    """The worker's rate with the model that is served, then with catalogs grown from the one of `store`."""
     stores = [(course.settings.model.store, served)]
     for size in sizes:
         name = grow_bundle(store, NAME, n_items=size, seed=SEED)
@@ -226,10 +241,14 @@ def _throughput(
             yield run
 
 
-def _kernels(settings: Settings, served: Served, home: Path, *, show: Callable[[str], None]) -> Iterator[KernelTimes]:
-    for n_items in (served.manifest.n_items, LARGE_CATALOG):
+def _kernels(
+    settings: Settings, served: Served, home: Path, large: Callable[[], str] | None, *, show: Callable[[str], None]
+) -> Iterator[KernelTimes]:
+    """For the catalog as it is and for a large one, with the model of the store `large` if one is named."""
+    for n_items, store in ((served.manifest.n_items, None), (LARGE_CATALOG, large)):
+        where = store() if store is not None else settings.model.store
         show(f"adapting and ranking alone, {n_items:,} items")
-        yield run_kernel(settings.model.store, settings.model.name, n_items=n_items, home=home)
+        yield run_kernel(where, settings.model.name, n_items=n_items, home=home)
 
 
 def _latencies(

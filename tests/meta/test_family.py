@@ -18,8 +18,8 @@ SMALL = {"d": 6, "epochs": 2, "validate_every": 2, "negatives": 16}
 RECIPES = {
     **{algorithm.value: {"algorithm": algorithm} for algorithm in Algorithm},
     "bce": {"ranking_loss": "bce"},
-    "sampled": {"exact_items": 20, "sampled_items": 30},
-    "switches": {"agreement": 3, "sliding_share": 0.5, "spliced_share": 0.5},
+    "sampled": {"exact_items": 20, "exact_inner_items": 20, "sampled_items": 30},
+    "switches": {"agreement": 3, "sliding_share": 0.5, "spliced_share": 0.5, "exact_inner_items": 20},
     "rating": {"objective": "rating"},
     "rating, pooled": {"objective": "rating", "algorithm": "amortized"},
 }
