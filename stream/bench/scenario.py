@@ -22,6 +22,7 @@ from stream.bench.grown import grow_bundle
 from stream.bench.kernel import KernelTimes, run_kernel
 from stream.bench.latency import PHASES, events_needed, measure_latency, phases_at
 from stream.bench.model import NAME, make_bundle
+from stream.bench.polls import SIZES, run_polls
 from stream.bench.process_clock import require_linux
 from stream.bench.recovery import measure_recovery
 from stream.bench.report import Conditions, Results
@@ -165,22 +166,26 @@ def _large_catalogs(
     for size in sizes:
         name = grow_bundle(store, NAME, n_items=size, seed=SEED)
         stores.append((store, describe(store, name, home=course.home)))
-    runs = []
+    runs, polls = [], []
     for where, one in stores:
         alone = _apart(course, one, f"catalog-{one.manifest.n_items}", model_store=where)
         load = _load(alone, one, count=count, users=users)
         asyncio.run(fill(alone.settings.kafka, alone.topic(Role.INTERACTIONS), load, partitions=PARTITIONS))
         runs.append(measure(replace(alone, events=count), Variant.FEWSTEP, number=0))
         show(f"{one.manifest.n_items:,} items: {runs[-1].events_per_s:,.0f} events/s")
+        polls.append(run_polls(where, one.manifest.model, home=course.home))
     rows = [
         [
             f"{one.manifest.n_items:,}", f"{run.events_per_s:,.0f}", f"{run.lists_per_event:.2f}",
             f"{run.events_per_s / runs[0].events_per_s:.0%}", f"{run.cpu_us_per_event:,.1f}", f"{run.peak_mib:,.0f}",
+            *(times.shown() for times in found),
         ]
-        for (_, one), run in zip(stores, runs, strict=True)
+        for (_, one), run, found in zip(stores, runs, polls, strict=True)
     ]  # fmt: skip
     header = ["items", "events/s", "lists/event", "of the first", "CPU us/event", "peak MiB"]
-    return Section("catalogs", "The worker by catalog size, ranked exactly", header, rows, runs)
+    header += [f"step of {size} events, ms p50 / p99" for size in SIZES]
+    title = "The worker by catalog size, ranked exactly"
+    return Section("catalogs", title, header, rows, [*runs, *(times for found in polls for times in found)])
 
 
 def _runnable(variants: Sequence[Variant], show: Callable[[str], None]) -> list[Variant]:

@@ -1,6 +1,6 @@
 """Makes recommendation lists for states: adapts, scores, hides, ranks and explains, a chunk of users at a time."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
@@ -164,26 +164,32 @@ def hide(scores: Floats, wanted: Sequence[Wanted], *, support_rows: Ints, catalo
     scores[:, catalog.withdrawn] = HIDDEN
 
 
+class _Hidden(NamedTuple):
+    """What is hidden, where it comes in the blocks put together: owners and places (m,) by place, withdrawn (k,)."""
+
+    owners: Ints
+    places: Ints
+    withdrawn: Ints
+
+
 def _hiding(blocks: Iterable[Block], adapter: Adapter, users: Ints, rows: Ints) -> Iterator[Block]:
     """The blocks, with HIDDEN for scores of what is hidden from a user, pair by pair, and of what is withdrawn."""
-    withdrawn = np.sort(adapter.places[adapter.catalog.withdrawn])
     places = adapter.places[rows]
     order = np.argsort(places)
-    users, places = users[order], places[order]
+    hidden = _Hidden(users[order], places[order], np.sort(adapter.places[adapter.catalog.withdrawn]))
     begin = 0
     for block in blocks:
-        end = begin + len(block.rows)
-        some, gone = (slice(*np.searchsorted(where, (begin, end))) for where in (places, withdrawn))
-        score = partial(_hide, block.score, users[some], places[some] - begin, withdrawn[gone] - begin)
-        yield block._replace(score=score)
-        begin = end
+        yield block._replace(score=partial(_hide, block, begin, hidden))
+        begin += len(block.rows)
 
 
-def _hide(score: Callable[[Ints], Floats], owners: Ints, columns: Ints, withdrawn: Ints, users: Ints) -> Floats:
-    """Scores (u, m) of the users (u,), ascending, with HIDDEN where an owner has a column and in those withdrawn."""
-    scores = score(users)
+def _hide(block: Block, begin: int, hidden: _Hidden, users: Ints) -> Floats:
+    """Scores (u, m) of the users (u,), ascending, for the block whose first place is `begin`."""
+    scores, bounds = block.score(users), (begin, begin + len(block.rows))
+    some = slice(*np.searchsorted(hidden.places, bounds))
+    owners, columns = hidden.owners[some], hidden.places[some] - begin
     at = np.minimum(np.searchsorted(users, owners), len(users) - 1)
     asked = users[at] == owners
     scores[at[asked], columns[asked]] = HIDDEN
-    scores[:, withdrawn] = HIDDEN
+    scores[:, hidden.withdrawn[slice(*np.searchsorted(hidden.withdrawn, bounds))] - begin] = HIDDEN
     return scores

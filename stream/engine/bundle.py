@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from io import BytesIO
 from typing import TypeVar
 
 import numpy as np
@@ -181,14 +182,16 @@ def _read_catalog(store: Store, manifest: Manifest, where: str, *, vectors: Floa
     name = "items.jsonl.gz"
     data = _read_checked(store, manifest, name)
     try:
-        lines = gzip.decompress(data).splitlines()
+        lines = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
         raise BundleError(f"{name} of {where} is no gzip file: export the model again") from error
-    items = [_parse(Item, line, f"line {number} of {name} of {where}") for number, line in enumerate(lines, 1)]
-    if len(items) != manifest.n_items:
-        raise BundleError(f"{name} of {where} has {len(items)} items, the manifest says {manifest.n_items}")
-    catalog = index_items(items, vectors)
-    if len(catalog.rows) != len(items):
+    catalog = index_items(
+        (_parse(Item, line, f"line {number} of {name} of {where}") for number, line in enumerate(BytesIO(lines), 1)),
+        vectors,
+    )
+    if len(catalog) != manifest.n_items:
+        raise BundleError(f"{name} of {where} has {len(catalog)} items, the manifest says {manifest.n_items}")
+    if len(catalog.rows) != len(catalog):
         raise BundleError(f"{name} of {where} names an item twice: correct the items file and train again")
     return catalog
 
