@@ -38,14 +38,14 @@ def make_lists(
     computing = _computed_ahead(groups, adapter, encoding)
     for indexes, some, computed in zip(chunks, groups, computing, strict=True):
         made = _write(some, computed, adapter, reasons=reasons, generated_at=generated_at)
-        non_finite += int(np.logical_not(computed.best.finite[: len(some)]).sum())
+        non_finite += int(np.logical_not(computed.best.finite).sum())
         for index, one_list in zip(indexes, made, strict=True):
             lists[index] = one_list
     return lists, non_finite
 
 
 class _Computed(NamedTuple):
-    """What the graphs gave for a batch of users: the support vectors (b, s, d) and the items to list.
+    """What the graphs gave for a batch of users: the support vectors (b, s, d) and the items to list, b less padding.
 
     Users whose result was not finite have the items of the initialization, which was when the bundle was loaded.
     """
@@ -93,7 +93,7 @@ def _write(
     """Explain and render the lists of one chunk."""
     users, catalog = len(wanted), adapter.catalog
     best = computed.best
-    rows, scores, finite = best.rows[:users], best.scores[:users], best.finite[:users]
+    rows, scores, finite = best
     reason_rows, contributions = reasons_for(
         catalog.vectors[np.maximum(rows, 0)],
         computed.support_vectors[:users],
@@ -129,12 +129,13 @@ def fitted(value: bytes, most_bytes: int = MOST_BYTES) -> bytes:
 def rank(adapter: Adapter, batch: Batch, wanted: Sequence[Wanted]) -> _Computed:
     """Adapt, score, hide and pick the best items of all lists of one chunk."""
     user_vectors, support_vectors = adapter.adapt(batch.features)
-    time_index = batch.features["time_index"].astype(np.int64, copy=False)
-    hidden = _hidden(wanted, support_rows=batch.support_rows[: len(wanted)], catalog=adapter.catalog)
+    users = len(wanted)  # the batch is padded, and nobody waits for the lists of those behind
+    time_index = batch.features["time_index"][:users].astype(np.int64, copy=False)
+    hidden = _hidden(wanted, support_rows=batch.support_rows[:users], catalog=adapter.catalog)
     n = min(wanted[0].n, len(adapter.catalog))
 
     def best(vectors: Floats) -> Best:
-        return best_rows(_hiding(adapter.score_blocks(vectors, time_index), adapter, *hidden), n)
+        return best_rows(_hiding(adapter.score_blocks(vectors[:users], time_index), adapter, *hidden), n)
 
     found = best(user_vectors)
     if not found.finite.all():

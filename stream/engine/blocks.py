@@ -20,7 +20,7 @@ from stream.engine.runtime import Array, Graph, run_graph
 BLOCK_ITEMS = 1024
 """Items of one scoring run: with 256 users, its scores fit into a core's cache."""
 _KNOTS = np.concatenate([[0.0], 2.0 ** np.arange(-3, 7)])
-"""Where the bounds are tabulated, in lengths of a user vector that add up to 1 to the score of an item at most."""
+"""Lengths of a user vector for which bounds are tabulated; one of length 1 adds 1 at most to the mean item's score."""
 _CACHED = 256
 _PROBE = 8
 
@@ -105,11 +105,10 @@ def _prior(bound: Mapping[str, Array], times: Ints, rows: Ints) -> Floats:
 
 
 def _bounds(blocks: Blocks, user_vector: Floats, times: Ints, at: Ints) -> NDArray[np.float64]:
-    """(n_blocks, b)"""
+    """(n_blocks, b), infinite where nothing is known and NaN or infinite for a vector that is not finite."""
     if blocks.tops is None:
         return np.full((len(blocks.rows), len(at)), np.inf)
     lengths, last = blocks.lengths, len(blocks.lengths) - 1
-    # A vector that is not finite has bounds that are not: everything is scored, so that the scores tell.
     norms = np.linalg.norm(user_vector.astype(np.float64), axis=1)
     above = np.clip(np.searchsorted(lengths, norms), 1, last)
     share = np.minimum((norms - lengths[above - 1]) / (lengths[above] - lengths[above - 1]), 1.0)
@@ -118,8 +117,9 @@ def _bounds(blocks: Blocks, user_vector: Floats, times: Ints, at: Ints) -> NDArr
     for place, time in enumerate(times):
         users, tops = np.flatnonzero(at == place), blocks.tops(int(time))
         below, over = tops[above[users] - 1], tops[above[users]]
-        inside = below + share[users, None] * (over - below)
-        bounds[:, users] = (inside + beyond[users, None] * blocks.longest).T
+        with np.errstate(invalid="ignore"):
+            further = beyond[users, None] * blocks.longest
+        bounds[:, users] = (below + share[users, None] * (over - below) + further).T
     return bounds
 
 
