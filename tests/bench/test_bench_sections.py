@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_bundle import write_tiny_bundle
 
+from stream.bench import polls
 from stream.bench.grown import grow_bundle
 from stream.broker import Broker
 from stream.engine.blocks import BLOCK_ITEMS
@@ -56,3 +57,12 @@ def test_a_grown_bundle_serves_in_blocks_what_it_would_serve_at_once(tmp_path: P
     users = np.random.default_rng(0).standard_normal((8, manifest.d)).astype(np.float32)
     expected = users @ grown.catalog.vectors.T + grown.tensors["prior"][0]
     np.testing.assert_allclose(grown.score(users, np.zeros(8, np.int64)), expected, atol=1e-5)
+
+
+def test_steps_are_timed_for_polls_of_each_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tiny_bundle(tmp_path)
+    monkeypatch.setattr(polls, "_BEFORE", 100)
+    monkeypatch.setattr(polls, "_POLLS", 3)
+    found = polls.measure_polls(str(tmp_path), "default", sizes=(1, 20))
+    assert [(one.events, len(one.ms)) for one in found] == [(1, 3), (20, 3)]
+    assert min(min(one.ms) for one in found) > 0
