@@ -24,7 +24,7 @@ from stream.core.state import EMPTY, Change, UserState, apply_event, apply_profi
 from stream.settings import Settings
 
 CUTOFF = 10
-_MOST_CELLS = 8_000_000
+_MOST_CELLS = 4_000_000
 """Scores at a time: users times items, which all are looked at here."""
 NEGATIVE_TYPES = frozenset({"dislike", "skip"})
 """Types that say no: the user did not choose the item."""

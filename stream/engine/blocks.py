@@ -6,7 +6,7 @@ users (the bound of Teflioudi et al., LEMP: fast retrieval of large entries in a
 the prior in it).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -74,48 +74,69 @@ def in_blocks(graph: Graph, n_items: int) -> Blocks:
     return Blocks(graph, rows, places, tuple(own), lengths, longest, lru_cache(_CACHED)(tops))
 
 
+class _Asked(NamedTuple):
+    """Users (b, d), the rows of the prior that they need (k,), and which of these is whose (b,)."""
+
+    user_vector: Floats
+    times: Ints
+    at: Ints
+
+
 def score_blocks(blocks: Blocks, user_vector: Floats, time_index: Ints) -> Iterator[Block]:
     """The blocks for users (b, d) at rows (b,) of the prior."""
-    times, at = np.unique(time_index, return_inverse=True)
-    bounds = _bounds(blocks, user_vector, times, at)
+    asked = _Asked(user_vector, *np.unique(time_index, return_inverse=True))
+    bounds = _bounds(blocks, asked)
     # Behind it: the highest of all blocks from each on.
     rest = np.maximum.accumulate(bounds[::-1], axis=0)[::-1]
     for number, rows in enumerate(blocks.rows):
-        score = partial(_score, blocks, number, user_vector=user_vector, times=times, at=at)
-        yield Block(rows, bounds[number], rest[number], score)
+        yield Block(rows, bounds[number], rest[number], partial(_score, blocks, number, asked))
 
 
-def _score(blocks: Blocks, number: int, users: Ints, *, user_vector: Floats, times: Ints, at: Ints) -> Floats:
-    """Scores (u, m) of some users for one block, padded as batches are in `stream.core.features`, for its reason."""
-    padded = np.resize(users, -(-len(users) // BLOCK) * BLOCK)
-    graph, vectors = blocks.graph, user_vector[padded]
+def score_all(blocks: Blocks, user_vector: Floats, time_index: Ints) -> Floats:
+    """Scores (b, n_items) in row order, the same to the bit."""
+    asked = _Asked(user_vector, *np.unique(time_index, return_inverse=True))
+    users, n_items, bound = np.arange(len(user_vector)), len(blocks.places), blocks.graph.bound
     if blocks.tops is None:
-        found = run_graph(graph, {"user_vector": vectors, "time_index": times[at[padded]]})
-    else:
-        bound = {"item_vectors": blocks.vectors[number], "prior": _prior(graph.bound, times, blocks.rows[number])}
-        found = run_graph(graph._replace(bound=bound), {"user_vector": vectors, "time_index": at[padded]})
-    scores: Floats = found[0][: len(users)]
+        return _score(blocks, 0, asked, users)
+    scores = np.empty((len(users), n_items), dtype=np.float32)
+    for begin in range(0, n_items, BLOCK_ITEMS):
+        part = slice(begin, begin + BLOCK_ITEMS)
+        prior = np.ascontiguousarray(bound["prior"][asked.times, part])
+        own = {"item_vectors": bound["item_vectors"][part], "prior": prior}
+        scores[:, part] = _run(blocks.graph, own, asked, users)
     return scores
 
 
-def _prior(bound: Mapping[str, Array], times: Ints, rows: Ints) -> Floats:
-    """The prior (k, m) at k times: a copy of few numbers, so that no table is held twice."""
-    found: Floats = bound["prior"][times[:, None], rows]
-    return found
+def _score(blocks: Blocks, number: int, asked: _Asked, users: Ints) -> Floats:
+    """Scores (u, m) of some of the users asked for, for one block."""
+    graph = blocks.graph
+    if blocks.tops is None:
+        return _run(graph, graph.bound, asked._replace(at=asked.times[asked.at]), users)
+    # A copy of few numbers for each time that occurs, so that no table of the prior is held twice.
+    prior = graph.bound["prior"][asked.times[:, None], blocks.rows[number]]
+    return _run(graph, {"item_vectors": blocks.vectors[number], "prior": prior}, asked, users)
 
 
-def _bounds(blocks: Blocks, user_vector: Floats, times: Ints, at: Ints) -> NDArray[np.float64]:
+def _run(graph: Graph, bound: dict[str, Array], asked: _Asked, users: Ints) -> Floats:
+    """Scores (u, m) of the items that are bound; padded as batches are in `stream.core.features`, for its reason."""
+    padded = np.resize(users, -(-len(users) // BLOCK) * BLOCK)
+    features: dict[str, Array] = {"user_vector": asked.user_vector[padded], "time_index": asked.at[padded]}
+    scores: Floats = run_graph(graph._replace(bound=bound), features)[0][: len(users)]
+    return scores
+
+
+def _bounds(blocks: Blocks, asked: _Asked) -> NDArray[np.float64]:
     """(n_blocks, b), infinite where nothing is known and NaN or infinite for a vector that is not finite."""
     if blocks.tops is None:
-        return np.full((len(blocks.rows), len(at)), np.inf)
+        return np.full((len(blocks.rows), len(asked.at)), np.inf)
     lengths, last = blocks.lengths, len(blocks.lengths) - 1
-    norms = np.linalg.norm(user_vector.astype(np.float64), axis=1)
+    norms = np.linalg.norm(asked.user_vector.astype(np.float64), axis=1)
     above = np.clip(np.searchsorted(lengths, norms), 1, last)
     share = np.minimum((norms - lengths[above - 1]) / (lengths[above] - lengths[above - 1]), 1.0)
     beyond = np.maximum(norms - lengths[last], 0.0)
-    bounds = np.empty((len(blocks.rows), len(at)))
-    for place, time in enumerate(times):
-        users, tops = np.flatnonzero(at == place), blocks.tops(int(time))
+    bounds = np.empty((len(blocks.rows), len(asked.at)))
+    for place, time in enumerate(asked.times):
+        users, tops = np.flatnonzero(asked.at == place), blocks.tops(int(time))
         below, over = tops[above[users] - 1], tops[above[users]]
         with np.errstate(invalid="ignore"):
             further = beyond[users, None] * blocks.longest

@@ -18,7 +18,7 @@ from schemas import FORMAT_VERSION, Item, Latest, Manifest
 from schemas.errors import BundleError
 from stream.core.adapter import Block, Features, Floats, Ints
 from stream.core.catalog import Catalog, index_items
-from stream.engine.blocks import Blocks, in_blocks, score_blocks
+from stream.engine.blocks import Blocks, in_blocks, score_all, score_blocks
 from stream.engine.canary import CANARY_FILE, check_canary
 from stream.engine.runtime import Array, Graph, open_graph, run_graph
 from stream.engine.store import Store, open_store, read_file
@@ -58,11 +58,7 @@ class Bundle:
 
     def score(self, user_vector: Floats, time_index: Ints) -> Floats:
         """Scores (b, n_items) of users (b, d) at rows (b,) of the prior."""
-        users = np.arange(len(user_vector))
-        scores = np.empty((len(users), len(self.catalog)), dtype=np.float32)
-        for block in self.score_blocks(user_vector, time_index):
-            scores[:, block.rows] = block.score(users)
-        return scores
+        return score_all(self.blocks, user_vector, time_index)
 
     def score_blocks(self, user_vector: Floats, time_index: Ints) -> Iterator[Block]:
         """The same, a block of the catalog at a time."""
