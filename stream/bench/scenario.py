@@ -183,7 +183,7 @@ def _large_catalogs(
         for (_, one), run, found in zip(stores, runs, polls, strict=True)
     ]  # fmt: skip
     header = ["items", "events/s", "lists/event", "of the first", "CPU us/event", "peak MiB"]
-    header += [f"step of {size} events, ms p50 / p99" for size in SIZES]
+    header += [f"step for a poll of {size}, ms p50 / p99" for size in SIZES]
     title = "The worker by catalog size, ranked exactly"
     return Section("catalogs", title, header, rows, [*runs, *(times for found in polls for times in found)])
 
