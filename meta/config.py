@@ -34,6 +34,15 @@ class RankingLoss(StrEnum):
     """each query item against sampled negatives, as yes and no"""
 
 
+class RatingLoss(StrEnum):
+    """The outer loss of ratings; the inner one is squared error, which has a closed form."""
+
+    ABSOLUTE = "absolute"
+    """scores near the median of what a user may say: the least mean absolute error"""
+    SQUARED = "squared"
+    """scores near its mean: the least root mean squared error"""
+
+
 _RATING_RECIPE: dict[str, Any] = {
     "d": 4,
     "inner_steps": 5,
@@ -41,7 +50,6 @@ _RATING_RECIPE: dict[str, Any] = {
     "batch_users": 64,
     "dropout": 0.0,
     "validate_every": 1,
-    "refit": False,
 }
 """Defaults where the objective is rating: it starts from factors in closed form and needs few epochs from there."""
 
@@ -56,6 +64,7 @@ class TrainingConfig(BaseModel):
     )
     objective: Annotated[Objective, Field(description="What a score says: an order, or a rating")] = Objective.RANKING
     ranking_loss: Annotated[RankingLoss, Field(description="Outer loss of ranking")] = RankingLoss.SOFTMAX
+    rating_loss: Annotated[RatingLoss, Field(description="Outer loss of ratings")] = RatingLoss.ABSOLUTE
     d: Annotated[int, Field(ge=1, le=512, description="Latent dimensions")] = 32
     inner_steps: Annotated[int, Field(ge=0, le=20, description="Gradient steps per adaptation; 0 is the control")] = 3
     inner_rate: Annotated[

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from meta import losses
 from meta.algorithms import Algorithm
-from meta.config import RankingLoss, TrainingConfig
+from meta.config import RankingLoss, RatingLoss, TrainingConfig
 from meta.episodes import Episodes
 from meta.inner import Adapted, Tensors, adapt, as_support, start_without_events
 from meta.model import Initialization
@@ -60,7 +60,9 @@ def query_loss(users: Tensor, items: Tensors, batch: Batch, config: TrainingConf
     scores = users @ vectors.T + batch.prior
     if batch.tasks.ratings is not None:
         ratings = torch.from_numpy(batch.tasks.ratings).to(users.device)
-        return losses.rating_loss(scores, ratings if rows is None else ratings[:, rows], columns.targets)
+        of_columns = ratings if rows is None else ratings[:, rows]
+        squared = config.rating_loss is RatingLoss.SQUARED
+        return losses.rating_loss(scores, of_columns, columns.targets, squared=squared)
     if config.ranking_loss is RankingLoss.BCE:
         return losses.bce_loss(scores, columns)
     return losses.softmax_loss(scores, columns, apart_share=config.apart_share)

@@ -13,7 +13,7 @@ from meta.config import Objective, TrainingConfig
 from meta.dataset import Dataset
 from meta.rating_protocol import KS, Predictions
 from meta.scorer import FittedScorer, Scorer
-from meta.training import as_scorer, train
+from meta.training import as_scorer, refit, train
 
 LEARNED, CONTROL = "fewstep", "trained without steps"
 RIDGE, MELU = "ridge fold-in", "MeLU"
@@ -59,7 +59,9 @@ def _learned(split: Split) -> Iterator[Scorer]:
     config = TrainingConfig(objective=Objective.RATING)
     for name, steps in ((LEARNED, config.inner_steps), (CONTROL, 0)):
         recipe = config.model_copy(update={"inner_steps": steps})
-        trained = train(split.known, recipe, seed=SEED, validation=split.stopping)
+        trained = refit(
+            train(split.known, recipe, seed=SEED, validation=split.stopping), split.known, recipe, seed=SEED
+        )
         yield FittedScorer(name, as_scorer(trained).score)
 
 
