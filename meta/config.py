@@ -47,7 +47,7 @@ _RATING_RECIPE: dict[str, Any] = {
     "d": 4,
     "inner_steps": 5,
     "epochs": 20,
-    "batch_users": 64,
+    "batch_users": 32,
     "dropout": 0.0,
     "validate_every": 1,
 }
