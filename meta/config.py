@@ -43,6 +43,12 @@ class RatingLoss(StrEnum):
     """scores near its mean: the least root mean squared error"""
 
 
+_RANKING_RECIPES: dict[Algorithm, dict[str, Any]] = {
+    Algorithm.REPTILE: {"inner_rate": 0.1},
+    Algorithm.SIAMESE: {"margin": 1.0},
+}
+"""Defaults of single members of the family where the objective is ranking."""
+
 _RATING_RECIPE: dict[str, Any] = {
     "d": 4,
     "inner_steps": 5,
@@ -148,10 +154,13 @@ class TrainingConfig(BaseModel):
         """Defaults that depend on objective and algorithm; what is given stays."""
         if not isinstance(given, dict):
             return given
-        defaults = dict(_RATING_RECIPE) if given.get("objective") == Objective.RATING else {}
-        algorithm = given.get("algorithm")
-        if algorithm in set(Algorithm) and not traits_of(Algorithm(algorithm)).steps:
-            defaults["inner_steps"] = 0
+        rating, algorithm = given.get("objective") == Objective.RATING, None
+        if given.get("algorithm") in set(Algorithm):
+            algorithm = Algorithm(given["algorithm"])
+        defaults = dict(_RATING_RECIPE) if rating else {}
+        if algorithm is not None:
+            defaults |= {} if rating else _RANKING_RECIPES.get(algorithm, {})
+            defaults |= {} if traits_of(algorithm).steps else {"inner_steps": 0}
         return defaults | given
 
     @model_validator(mode="after")
