@@ -44,7 +44,7 @@ class RatingLoss(StrEnum):
 
 
 _RANKING_RECIPES: dict[Algorithm, dict[str, Any]] = {
-    Algorithm.REPTILE: {"inner_rate": 0.1},
+    Algorithm.REPTILE: {"inner_rate": 0.2},
     Algorithm.SIAMESE: {"margin": 1.0},
 }
 """Defaults of single members of the family where the objective is ranking."""

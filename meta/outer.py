@@ -83,8 +83,8 @@ def _adapt(batch: Batch, theta: Tensors, items: Tensors, model: Initialization, 
 
 
 def _moved(batch: Batch, theta: Tensors, items: Tensors) -> Tensor:
-    """A term whose gradient at the start is start minus reached vector, mean over the tasks: Reptile's outer update as
-    a gradient, so that an optimizer can take it (arXiv:1803.02999, section 2).
+    """A term whose gradient at the start is start minus reached vector, mean over the query items: Reptile's outer
+    update as a gradient, so that an optimizer can take it (arXiv:1803.02999, section 2).
 
     Reached by one step on each of a few minibatches of the query set, not of the support set: histories begin with
     other items than they go on with, and nothing here would set that right, as the query gradient of MAML does.
@@ -99,7 +99,8 @@ def _moved(batch: Batch, theta: Tensors, items: Tensors) -> Tensor:
             # A step from a vector is one from 0 under the scores that the vector gives.
             scores = batch.inner_prior + reached @ rows.T
             reached = reached + adapt(_minibatch(batch, rule), scores, theta=rule, items=items).user_vector
-    return ((start - reached) ** 2).sum() / (2 * len(start))
+    weight = torch.from_numpy(batch.tasks.targets.sum(axis=1, keepdims=True)).to(start)
+    return (weight * (start - reached) ** 2).sum() / (2 * weight.sum().clamp(min=1.0))
 
 
 def _minibatch(batch: Batch, theta: Tensors) -> Support:
