@@ -87,7 +87,7 @@ def _moved(batch: Batch, theta: Tensors, items: Tensors) -> Tensor:
     update as a gradient, so that an optimizer can take it (arXiv:1803.02999, section 2).
 
     Reached by one step on each of a few minibatches of the query set, not of the support set: histories begin with
-    other items than they go on with, and nothing here would set that right, as the query gradient of MAML does.
+    other items than they go on with, and no query gradient sets that right here, as it does in MAML.
     """
     start = start_without_events(as_support(batch.tasks.supports, at=batch.prior.device), theta)
     rows = items["sample_vectors"] if "sample_vectors" in items else items["item_vectors"]
