@@ -24,8 +24,9 @@ class Algorithm(StrEnum):
     FOMAML = "fomaml"
     """The same with the inner gradient held constant in the outer one (arXiv:1703.03400, section 5.2)."""
     REPTILE = "reptile"
-    """The same steps; the start is moved towards the adapted vectors, without a query gradient (arXiv:1803.02999).
-    What no step adapts, item vectors and prior, takes the query gradient at the adapted vectors."""
+    """As FOMAML, but the start is moved towards vectors that steps on minibatches of the query set reach, without a
+    query gradient (arXiv:1803.02999); steps are smaller, and grow with the events. What no step adapts, item vectors
+    and prior, takes the query gradient at the vectors adapted to the support set."""
     ANIL = "anil"
     """As MAML, but the head alone is adapted (arXiv:1909.09157)."""
     META_SGD = "meta-sgd"
@@ -53,13 +54,15 @@ class Traits(NamedTuple):
     """metric-based on unit item embeddings, with a contrastive loss"""
     steps: bool = True
     """takes inner steps at all"""
+    support_power: float = 0.5
+    """rho of the inner loss, where it starts or stays"""
 
 
 _TRAITS = {
     Algorithm.AMORTIZED: Traits(pooled=True, learned_rule=True),
     Algorithm.MAML: Traits(adapts_content=True),
     Algorithm.FOMAML: Traits(adapts_content=True, first_order=True),
-    Algorithm.REPTILE: Traits(adapts_content=True, first_order=True),
+    Algorithm.REPTILE: Traits(adapts_content=True, first_order=True, support_power=1.0),
     Algorithm.ANIL: Traits(),
     Algorithm.META_SGD: Traits(adapts_content=True, learned_rule=True),
     Algorithm.PROTOTYPE: Traits(pooled=True, learned_rule=True, steps=False),

@@ -34,14 +34,28 @@ class RankingLoss(StrEnum):
     """each query item against sampled negatives, as yes and no"""
 
 
+class RatingLoss(StrEnum):
+    """The outer loss of ratings; the inner one is squared error, which has a closed form."""
+
+    ABSOLUTE = "absolute"
+    """scores near the median of what a user may say: the least mean absolute error"""
+    SQUARED = "squared"
+    """scores near its mean: the least root mean squared error"""
+
+
+_RANKING_RECIPES: dict[Algorithm, dict[str, Any]] = {
+    Algorithm.REPTILE: {"inner_rate": 0.2},
+    Algorithm.SIAMESE: {"margin": 1.0},
+}
+"""Defaults of single members of the family where the objective is ranking."""
+
 _RATING_RECIPE: dict[str, Any] = {
     "d": 4,
     "inner_steps": 5,
     "epochs": 20,
-    "batch_users": 64,
+    "batch_users": 32,
     "dropout": 0.0,
     "validate_every": 1,
-    "refit": False,
 }
 """Defaults where the objective is rating: it starts from factors in closed form and needs few epochs from there."""
 
@@ -56,6 +70,7 @@ class TrainingConfig(BaseModel):
     )
     objective: Annotated[Objective, Field(description="What a score says: an order, or a rating")] = Objective.RANKING
     ranking_loss: Annotated[RankingLoss, Field(description="Outer loss of ranking")] = RankingLoss.SOFTMAX
+    rating_loss: Annotated[RatingLoss, Field(description="Outer loss of ratings")] = RatingLoss.ABSOLUTE
     d: Annotated[int, Field(ge=1, le=512, description="Latent dimensions")] = 32
     inner_steps: Annotated[int, Field(ge=0, le=20, description="Gradient steps per adaptation; 0 is the control")] = 3
     inner_rate: Annotated[
@@ -145,10 +160,13 @@ class TrainingConfig(BaseModel):
         """Defaults that depend on objective and algorithm; what is given stays."""
         if not isinstance(given, dict):
             return given
-        defaults = dict(_RATING_RECIPE) if given.get("objective") == Objective.RATING else {}
-        algorithm = given.get("algorithm")
-        if algorithm in set(Algorithm) and not traits_of(Algorithm(algorithm)).steps:
-            defaults["inner_steps"] = 0
+        rating, algorithm = given.get("objective") == Objective.RATING, None
+        if given.get("algorithm") in set(Algorithm):
+            algorithm = Algorithm(given["algorithm"])
+        defaults = dict(_RATING_RECIPE) if rating else {}
+        if algorithm is not None:
+            defaults |= {} if rating else _RANKING_RECIPES.get(algorithm, {})
+            defaults |= {} if traits_of(algorithm).steps else {"inner_steps": 0}
         return defaults | given
 
     @model_validator(mode="after")

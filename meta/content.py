@@ -9,6 +9,7 @@ from schemas import ContentEncoding, Item
 
 _NUMBER_BINS = 8
 _MAX_COLUMNS = 256
+_RIDGE = 1.0
 
 
 def learn_content(items: Sequence[Item]) -> ContentEncoding:
@@ -39,6 +40,24 @@ def content_matrix(items: Sequence[Item], encoding: ContentEncoding | None = Non
         matrix[row, [columns[name] for name in attributes if name in columns]] = 1.0
     scaled: np.ndarray = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1.0)
     return scaled
+
+
+def with_ones(content: np.ndarray) -> np.ndarray:
+    """The rows (n, n_columns + 1) float64 that an `attribute_map` is multiplied by, from content (n, n_columns)."""
+    return np.hstack([content, np.ones((len(content), 1))])
+
+
+def attribute_map(content: np.ndarray, learned: np.ndarray) -> np.ndarray:
+    """Weights (n_columns + 1, m) float64 with `with_ones(content) @ weights` near what was learned of n items (n, m):
+    a ridge regression. The last row is what an item without attributes is given, and is not shrunk.
+
+    Where `learned` is content times weights plus a small free part, it finds those weights again.
+    Source: Gantner et al., Learning Attribute-to-Feature Mappings for Cold-Start Recommendations, ICDM 2010.
+    """
+    rows = with_ones(content)
+    gram = rows.T @ rows + _RIDGE * np.eye(rows.shape[1])
+    gram[-1, -1] -= _RIDGE
+    return np.asarray(np.linalg.solve(gram, rows.T @ learned))
 
 
 def _number_edges(items: Sequence[Item]) -> dict[str, list[float]]:

@@ -71,7 +71,8 @@ def triplet_loss(distances: Tensor, columns: Columns, *, margin: float) -> Tenso
     return hinge.sum() / allowed.sum().clamp(min=1)
 
 
-def rating_loss(predicted: Tensor, ratings: Tensor, targets: Tensor) -> Tensor:
-    """Squared error of the query ratings, all three (b, n_items); `ratings` count where `targets` are true."""
+def rating_loss(predicted: Tensor, ratings: Tensor, targets: Tensor, *, squared: bool) -> Tensor:
+    """Mean absolute or squared error, tensors (b, n_items); `ratings` count where `targets` are true."""
     wanted = targets.to(predicted.dtype)
-    return (wanted * (predicted - ratings) ** 2).sum() / wanted.sum().clamp(min=1.0)
+    error = (predicted - ratings) ** 2 if squared else (predicted - ratings).abs()
+    return (wanted * error).sum() / wanted.sum().clamp(min=1.0)

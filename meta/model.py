@@ -74,7 +74,7 @@ class Initialization(nn.Module):
         decay = 1.0 if self.rating else 0.1 * learned
         decays = torch.full((config.inner_steps, 1), decay).log()
         self.log_step_decays = nn.Parameter(decays, requires_grad=learned)
-        self.support_power = nn.Parameter(torch.tensor([0.5]), requires_grad=learned)
+        self.support_power = nn.Parameter(torch.tensor([self.traits.support_power]), requires_grad=learned)
         self.log_shrinkage = nn.Parameter(torch.tensor([math.log(known.shrinkage)]), requires_grad=learned)
         self.register_buffer("kind_signs", torch.sign(known.kind_weights[:, None]))
         magnitudes = known.kind_weights[:, None].abs().log()

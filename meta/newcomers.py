@@ -1,8 +1,6 @@
 """Lets a worker score items that came after the training: a map from their attributes to what the training learned.
 
-The map is a ridge regression of each item tensor on the items' attributes (Gantner et al., Learning
-Attribute-to-Feature Mappings for Cold-Start Recommendations, ICDM 2010). So it holds whatever the tensors are made of;
-where they are content times weights plus a small free part, it finds those weights again.
+The map is a regression of each item tensor on the items' attributes, so it holds whatever the tensors are made of.
 """
 
 from collections.abc import Mapping
@@ -11,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from meta.content import content_matrix
+from meta.content import attribute_map, content_matrix
 from meta.dataset import Dataset
 from meta.prior import popularity
 from schemas import ContentEncoding
 
 NEWCOMERS_FILE = "newcomers.safetensors"
-_RIDGE = 1.0
 _RARE_SHARE = 0.1
 """A new item is given the prior that this share of the items has, those with the fewest events, on average."""
 
@@ -28,11 +25,9 @@ def newcomers(items: Mapping[str, Tensor], dataset: Dataset, content: ContentEnc
     The last row of a map is what an item without attributes is given.
     """
     n_items = dataset.n_items
-    rows = np.hstack([content_matrix(dataset.items, content), np.ones((n_items, 1), dtype=np.float32)]).astype(float)
-    gram = rows.T @ rows + _RIDGE * np.eye(rows.shape[1])
-    gram[-1, -1] -= _RIDGE  # the mean is not shrunk
+    matrix = content_matrix(dataset.items, content)
     maps = {
-        f"content_to_{name}": _float32(np.linalg.solve(gram, rows.T @ tensor.numpy()))
+        f"content_to_{name}": _float32(attribute_map(matrix, tensor.numpy()))
         for name, tensor in items.items()
         if name != "prior" and not name.startswith("sample_") and len(tensor) == n_items
     }

@@ -1,18 +1,16 @@
 """Items that no training event is about: where a list places them until there are some.
 
 Training cannot tell them from items that nobody wanted, and pushes their free parts away. So they are served with what
-is usual for items of their attributes: a ridge regression of the learned vectors and priors on the content. As a group
-they keep the mean prior that training gave them: that nobody took to any of them yet is known as well.
-Source: Gantner et al., Learning Attribute-to-Feature Mappings for Cold-Start Recommendations, ICDM 2010.
+is usual for items of their attributes: a regression of the learned vectors and priors on the content. As a group they
+keep the mean prior that training gave them: that nobody took to any of them yet is known as well.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from meta.content import attribute_map, with_ones
 from meta.inner import Tensors
-
-_RIDGE = 1.0
 
 
 def place_unseen(items: Tensors, content: Tensor, seen: np.ndarray, *, d: int) -> Tensors:
@@ -23,7 +21,7 @@ def place_unseen(items: Tensors, content: Tensor, seen: np.ndarray, *, d: int) -
     known, unknown = torch.from_numpy(seen), torch.from_numpy(~seen)
     if not unknown.any() or not known.any():
         return items
-    features = torch.cat([torch.ones(len(content), 1), content], 1).double()
+    of_known, of_unknown = content.numpy()[seen], with_ones(content.numpy()[~seen])
     placed = dict(items)
     # One table at a time, and as float64 the known rows only: a prior at many times is what takes the memory.
     for name, of_item in (("item_vectors", True), ("item_keys", True), ("prior", False)):
@@ -31,18 +29,9 @@ def place_unseen(items: Tensors, content: Tensor, seen: np.ndarray, *, d: int) -
             continue
         table = items[name].clone() if of_item else items[name].T.clone()
         part = table[:, :d] if of_item else table
-        weights = _ridge(features[known], part[known].double())
-        usual = features[unknown] @ weights
+        usual = torch.from_numpy(of_unknown @ attribute_map(of_known, part[known].numpy()))
         if not of_item:
             usual += (part[unknown].double() - usual).mean(0)
         part[unknown] = usual.to(part.dtype)
         placed[name] = table if of_item else table.T.contiguous()
     return placed
-
-
-def _ridge(features: Tensor, wanted: Tensor) -> Tensor:
-    """Weights (n_columns, m) with features @ weights near wanted (n, m); the first column, of ones, is left free."""
-    penalty = _RIDGE * torch.eye(features.shape[1], dtype=features.dtype)
-    penalty[0, 0] = 1e-6
-    weights: Tensor = torch.linalg.solve(features.T @ features + penalty, features.T @ wanted)
-    return weights

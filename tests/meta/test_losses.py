@@ -72,7 +72,8 @@ def test_contrastive_losses_want_a_margin_and_no_more(tasks):
         assert loss(torch.where(wanted, 0.4, 0.0), columns, margin=0.5).item() == pytest.approx(0.9, rel=1e-5)
 
 
-def test_the_squared_error_counts_query_ratings_alone():
+@pytest.mark.parametrize(("squared", "expected"), [(True, (1 + 4 + 0) / 3), (False, (1 + 2 + 0) / 3)])
+def test_the_error_counts_query_ratings_alone(squared, expected):
     predicted, ratings = torch.tensor([[3.0, 9.0], [5.0, 1.0]]), torch.tensor([[4.0, 0.0], [3.0, 1.0]])
     targets = torch.tensor([[True, False], [True, True]])
-    assert losses.rating_loss(predicted, ratings, targets).item() == pytest.approx((1 + 4 + 0) / 3)
+    assert losses.rating_loss(predicted, ratings, targets, squared=squared).item() == pytest.approx(expected)
