@@ -131,7 +131,9 @@ def test_the_model_card_tells_data_measures_and_limits(copied, world, trained):
 
 
 @pytest.mark.parametrize(
-    "recipe", [{}, {"objective": "rating"}, {"exact_items": 20, "sampled_items": 30}], ids=["default", "rating", "sampled"]
+    "recipe",
+    [{}, {"objective": "rating"}, {"exact_items": 20, "sampled_items": 30}],
+    ids=["default", "rating", "sampled"],
 )
 def test_two_runs_with_one_seed_give_one_digest(recipe, made_up, rated, tmp_path, request):
     if recipe:
