@@ -3,8 +3,7 @@
 # make test    the tests; with KAFKA_HOME set they run on Apache Kafka
 # make test-recovery   only the replay under kill -9; FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set its size
 # make chaos   ten minutes of load and faults on Apache Kafka; tests/chaos/__main__.py has its settings
-# make benchmark-quality   the learner beside all baselines on MovieLens-100K, every line of the acceptance
-# make benchmark-drift     how fast lists follow users whose tastes switch, some minutes
+# make benchmark-quality   every line of the learner's acceptance, with the tables; python -m meta.benchmark --only NAME for one
 # make check   everything that CI runs
 # make clean   what the targets above have made
 
@@ -12,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-recovery chaos benchmark-quality benchmark-drift check clean
+.PHONY: setup demo test test-recovery chaos benchmark-quality check clean
 
 setup: $(STAMP)
 
@@ -40,9 +39,6 @@ chaos: $(STAMP)
 
 benchmark-quality: $(STAMP)
 	@$(BIN)/python -m meta.benchmark
-
-benchmark-drift: $(STAMP)
-	@$(BIN)/python -m meta.drift_benchmark
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -126,7 +126,13 @@ class TrainingConfig(BaseModel):
         float, Field(ge=0, le=1, description="Share of the tasks whose support set is a window from all of a history")
     ] = 0.0
     spliced_share: Annotated[
-        float, Field(ge=0, le=1, description="Share of the tasks that begin with another user's events, as in a switch")
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="Tasks added that begin with another user's events, as in a switch, over the other tasks; at"
+            " first, for they grow fewer, to none in the end",
+        ),
     ] = 0.0
     refit: Annotated[
         bool, Field(description="Once measured, train again for all epochs, with the validation users as well")

@@ -11,13 +11,15 @@ import polars as pl
 
 from meta import encodings, files
 from meta.buckets import MEMORY_ROWS, Buckets
-from meta.interactions import CHUNK_ROWS, chunks
+from meta.interactions import chunks
 from meta.scratch import ColumnWriter, TextWriter
 from schemas import EventKinds, Flat, Item, Manifest, UserFeature, UserProfile
 from schemas.errors import DataError
 
 RATING_TYPE = "rating"
 """The event type whose value is a rating."""
+_PROFILE_ROWS = 50_000
+"""Profiles that are held as Python objects at a time: each takes some kilobytes until it is in a column."""
 _DTYPES = {
     "item": np.int32,
     "kind": np.int16,
@@ -202,7 +204,7 @@ def _deal_profiles(profiles: Buckets, path: Path) -> None:
         if profile.user_id is None:
             raise DataError(f"{path}, line {line}: no user_id; in a file every profile needs its own")
         held.append((profile.user_id, orjson.dumps(profile.features)))
-        if len(held) == CHUNK_ROWS:
+        if len(held) == _PROFILE_ROWS:
             profiles.add(_profile_frame(held))
             held = []
     if held:

@@ -93,13 +93,18 @@ def _refuse_overlap(dataset: Dataset, users: np.ndarray, k: np.ndarray, query_be
         )
 
 
-def draw(dataset: Dataset, users: np.ndarray, config: TrainingConfig, rng: np.random.Generator) -> Episodes:
-    """One random task per user.
+def draw(
+    dataset: Dataset, users: np.ndarray, config: TrainingConfig, rng: np.random.Generator, *, over: float = 0.0
+) -> Episodes:
+    """One random task per user, and for a share of them a second one, after a switch of tastes.
 
-    A share of the users with events enough hides what lies between the support set and a fixed query set, so that
-    the query set is the same at every k; for the others the query set is the rest. Another share has its support set
-    from anywhere in the history, as a worker's window that has moved on. A query set is never empty, unless it is all
-    of items that a spliced past has used up.
+    `over` is the share of the training that is over: the second tasks grow fewer, to none at its end. They teach what
+    a switch looks like, and in the end the model learns again how rare it is.
+
+    Of the first ones, a share of the users with events enough hides what lies between the support set and a fixed query
+    set, so that the query set is the same at every k; for the others the query set is the rest. Another share has its
+    support set from anywhere in the history, as a worker's window that has moved on. A query set is never empty, unless
+    it is all of items that a spliced past has used up.
     """
     lengths = dataset.lengths[users]
     fixed = (rng.random(len(users)) < config.fixed_share) & (lengths > config.fixed_query_begin)
@@ -116,42 +121,63 @@ def draw(dataset: Dataset, users: np.ndarray, config: TrainingConfig, rng: np.ra
     tasks = episodes(
         dataset, users, k, query_begin=query, support_begin=begin, query_events=config.query_events, rated=rated
     )
-    return _spliced(tasks, dataset, begin, k, config, rng) if config.spliced_share else tasks
+    if not config.spliced_share:
+        return tasks
+    some = users[(rng.random(len(users)) < config.spliced_share * (1.0 - over)) & (lengths > _FEWEST_NEW)]
+    return _together(tasks, _spliced(dataset, some, config, rng))
 
 
-def _spliced(
-    tasks: Episodes,
-    dataset: Dataset,
-    begin: np.ndarray,
-    k: np.ndarray,
-    config: TrainingConfig,
-    rng: np.random.Generator,
-) -> Episodes:
-    """The tasks, whose support sets are the events from `begin` (b,) to `k` (b,), a share of them as if their users had
-    just switched tastes: all but the newest events are another user's. The profile is that user's too, for what it says
-    dates from before the switch."""
-    window, users = max(config.support_sizes), tasks.supports.users
-    newest = rng.integers(_FEWEST_NEW, max(_FEWEST_NEW, window // 2) + 1, len(k))
-    chosen = (rng.random(len(k)) < config.spliced_share) & (k >= newest)
-    others = rng.integers(0, dataset.n_users, len(k))
-    until = np.where(chosen, rng.integers(1, dataset.lengths[others] + 1), 0)
+def _spliced(dataset: Dataset, users: np.ndarray, config: TrainingConfig, rng: np.random.Generator) -> Episodes:
+    """Tasks from anywhere in the histories of `users` as if these had just switched tastes: all but the newest events
+    of the support set are another user's. The profile is that user's too, for what it says dates from before."""
+    window = max(config.support_sizes)
+    longest = np.minimum(max(_FEWEST_NEW, window // 2), dataset.lengths[users] - 1)
+    newest = rng.integers(_FEWEST_NEW, longest + 1)
+    k = rng.integers(newest, dataset.lengths[users])
+    tasks = episodes(
+        dataset,
+        users,
+        k,
+        query_begin=k,
+        support_begin=k - newest,
+        query_events=config.query_events,
+        rated=config.objective.rating,
+    )
+    others = rng.integers(0, dataset.n_users, len(users))
+    until = rng.integers(1, dataset.lengths[others] + 1)
     old = windows(dataset, others, np.maximum(0, until - window + newest), until)
-    new = windows(dataset, users, np.where(chosen, k - newest, begin), k)
     hidden = tasks.hidden.copy()
     task, event = np.nonzero(old.support_mask)
     hidden[task, old.support_items[task, event]] = True
-    joined = _joined(old, new, chosen)
+    joined = _joined(old, tasks.supports)
     refuse_leaks(joined, joined.now_ms, user_ids=dataset.user_ids)
     return tasks._replace(supports=joined, hidden=hidden, targets=tasks.targets & ~hidden)
 
 
-def _joined(old: Supports, new: Supports, chosen: np.ndarray) -> Supports:
-    """The events of both, `old` ones first, at the time of `new`; profiles are those of `old` where `chosen` (b,)."""
-    age = old.support_age + new.support_age.max(axis=1, keepdims=True) * old.support_mask
+def _joined(old: Supports, new: Supports) -> Supports:
+    """The events of both, `old` ones first, with the profiles of `old` at the time of `new`."""
+    age = old.support_age + new.support_age.max(axis=1, keepdims=True, initial=0.0) * old.support_mask
     return new._replace(
         support_items=np.concatenate([old.support_items, new.support_items], axis=1),
         support_mask=np.concatenate([old.support_mask, new.support_mask], axis=1),
         support_kind=np.concatenate([old.support_kind, new.support_kind], axis=1),
         support_age=np.concatenate([age, new.support_age], axis=1),
-        user_features=np.where(chosen[:, None], old.user_features, new.user_features),
+        user_features=old.user_features,
     )
+
+
+def _together(first: Episodes, second: Episodes) -> Episodes:
+    """The tasks of both, one after the other."""
+    width = max(part.supports.support_items.shape[1] for part in (first, second))
+    rows = [
+        [
+            np.pad(column, ((0, 0), (0, width - column.shape[1]))) if name.startswith("support_") else column
+            for name, column in part.supports._asdict().items()
+        ]
+        for part in (first, second)
+    ]
+    supports = Supports(*(np.concatenate(both) for both in zip(*rows, strict=True)))
+    hidden, targets = np.concatenate([first.hidden, second.hidden]), np.concatenate([first.targets, second.targets])
+    if first.ratings is None or second.ratings is None:
+        return Episodes(supports, hidden, targets)
+    return Episodes(supports, hidden, targets, np.concatenate([first.ratings, second.ratings]))

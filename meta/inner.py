@@ -14,9 +14,10 @@ for events that say no, catalog vectors Q `(n_items, d)`, prior z `(n_items,)`, 
 Where tastes may switch (tensor `recency_logits`), w_s is the weight of its kind times a share c_s, with keys p:
 
     c = softmax(share logit of the position + (A' p_s) . (B' r))
-    r = sum_s softmax(recency logit of the position) p_s
+    r = sum_s softmax(recency logit of the position + attention's logit of the kind) p_s
 
-so that events which agree with the newest ones outweigh a longer past that does not.
+so that events which agree with the newest ones outweigh a longer past that does not. An event whose kind says little of
+a taste, above all one that says no, says little of a new one.
 
 An event that says no is repelled linearly: it has no expectation term, so its loss has no minimum to run to, and K
 steps of bounded size keep it finite. Where the catalog is too large, the softmax ranges over a fixed sample of its
@@ -142,11 +143,12 @@ def support_weights(support: Support, theta: Tensors) -> Tensor:
 
 def loss_shares(support: Support, keys: Tensor | None, theta: Tensors) -> Tensor:
     """What share of the inner loss each event has (batch, support), its kind's weight aside: all alike, or by position
-    and by agreement with the newest events, from the events' keys (batch, support, d)."""
+    and by agreement with the newest events that tell of a taste, from the events' keys (batch, support, d)."""
     mask = support.mask
     if keys is None or "recency_logits" not in theta:
         return mask
-    recent = softmax_of_known(at_positions(support, theta["recency_logits"]), mask)
+    telling = functional.embedding(support.kind, theta["kind_logits"])[..., 0]
+    recent = softmax_of_known(at_positions(support, theta["recency_logits"]) + telling, mask)
     newest = (recent[..., None] * keys).sum(1, keepdim=True)
     agreement = ((keys @ theta["agreement_event"]) * (newest @ theta["agreement_newest"])).sum(2)
     return softmax_of_known(at_positions(support, theta["share_logits"]) + agreement, mask)

@@ -93,12 +93,17 @@ class Initialization(nn.Module):
         self.agreement_event = nn.Parameter(torch.randn(config.d, config.agreement, generator=generator) * 0.1)
         self.agreement_newest = nn.Parameter(torch.zeros(config.d, config.agreement))
 
+    def _agreement(self) -> list[nn.Parameter]:
+        if not self.agrees:
+            return []
+        return [self.recency_logits, self.share_logits, self.agreement_event, self.agreement_newest]
+
     def embeddings(self) -> list[nn.Parameter]:
         """The parameters of the item vectors and keys."""
         return [self.free_vectors, self.free_keys, self.content_vectors, self.content_keys]
 
     def inner_parameters(self) -> list[nn.Parameter]:
-        """The few numbers that shape the steps and the pooling; they start far from where they end."""
+        """What shapes the steps and the pooling, few numbers; they start far from where they end."""
         return [
             self.position_logits,
             self.kind_logits,
@@ -110,7 +115,7 @@ class Initialization(nn.Module):
             self.log_step_decays,
             self.support_power,
             self.log_shrinkage,
-            *([self.recency_logits, self.share_logits] if self.agrees else []),
+            *self._agreement(),
         ]
 
     def items(self) -> Tensors:

@@ -208,7 +208,7 @@ def _outer_loop(
         dealt = order.permutation(learning.n_users)[: batches * config.batch_users]
         for users in np.array_split(dealt, batches):
             events = with_ties_shuffled(subset(learning, users[members.rank :: members.size]), of_ties)
-            tasks = draw(events, np.arange(events.n_users), config, rng)
+            tasks = draw(events, np.arange(events.n_users), config, rng, over=(epoch - 1) / config.epochs)
             columns, now = columns_of(tasks, config, proposal, rng).to(priors.device), tasks.supports.now_ms
             optimizer.zero_grad()
             prior = priors.at(now, columns.rows)

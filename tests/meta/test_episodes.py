@@ -73,19 +73,39 @@ def test_a_sliding_window_ends_anywhere_and_the_query_set_follows_it(dataset):
 
 def test_a_spliced_support_set_ends_with_the_user_s_own_events(dataset):
     rng, config = np.random.default_rng(0), TrainingConfig(sliding_share=1.0, spliced_share=1.0)
-    spliced = 0
-    for _ in range(200):
+    mixed = 0
+    for _ in range(100):
         task = draw(dataset, np.array([1]), config, rng)
-        items = task.supports.support_items[0][task.supports.support_mask[0] > 0]
-        own = items >= 3
+        assert task.supports.users.tolist() == [1, 1], "beside the ordinary task"
+        ordinary, spliced = (task.supports.support_items[row][task.supports.support_mask[row] > 0] for row in (0, 1))
+        assert (ordinary >= 3).all()
+        own = spliced >= 3
         assert not (task.hidden & task.targets).any()
-        assert task.hidden[0, items].all()
-        assert (np.diff(task.supports.support_age[0][task.supports.support_mask[0] > 0]) <= 0).all()
-        if own.any() and not own.all():
-            spliced += 1
+        assert task.hidden[1, spliced].all()
+        assert (np.diff(task.supports.support_age[1][task.supports.support_mask[1] > 0]) <= 0).all()
+        if not own.all():
+            mixed += 1
             assert own[np.argmax(own) :].all()
             assert 2 <= own.sum() <= 10
-    assert spliced > 50
+    assert mixed > 30
+
+
+def test_spliced_tasks_grow_fewer(dataset):
+    rng, config = np.random.default_rng(0), TrainingConfig(spliced_share=0.8)
+    counts = [
+        sum(len(draw(dataset, np.array([1]), config, rng, over=over).supports.users) - 1 for _ in range(100))
+        for over in (0.0, 0.5, 1.0)
+    ]
+    assert 70 < counts[0] < 90
+    assert 30 < counts[1] < 50
+    assert counts[2] == 0
+
+
+def test_nobody_is_spliced_whose_events_tell_nothing_of_a_switch(dataset):
+    rng, config = np.random.default_rng(0), TrainingConfig(spliced_share=1.0)
+    short = np.flatnonzero(dataset.lengths == 2)
+    assert len(short)
+    assert draw(dataset, short, config, rng).supports.users.tolist() == short.tolist()
 
 
 def test_the_query_set_can_end_after_some_events(dataset):

@@ -220,7 +220,9 @@ def test_shares_are_a_softmax_of_position_and_agreement_with_the_newest_keys(mod
     support, theta = made_support([4], width=6), model.theta()
     keys = model.items()["item_keys"][support.items]
     known = keys[0, :4]
-    recent = torch.softmax(theta["recency_logits"][[3, 2, 1, 0], 0], 0)
+    telling = theta["kind_logits"][support.kind[0, :4], 0]
+    assert telling.std() > 0
+    recent = torch.softmax(theta["recency_logits"][[3, 2, 1, 0], 0] + telling, 0)
     newest = recent @ known
     agreement = known @ theta["agreement_event"] @ (newest @ theta["agreement_newest"])
     expected = torch.softmax(theta["share_logits"][[3, 2, 1, 0], 0] + agreement, 0)
