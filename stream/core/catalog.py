@@ -1,6 +1,6 @@
 """The items of a bundle, indexed for what a step asks of them. All indexes are rows of `item_vectors`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,23 +34,32 @@ class Catalog:
         return len(self.item_ids)
 
 
-def index_items(items: Sequence[Item], vectors: NDArray[np.float32]) -> Catalog:
-    """Index items given in row order with their vectors (n_items, d)."""
+def index_items(items: Iterable[Item], vectors: NDArray[np.float32]) -> Catalog:
+    """Index items given in row order with their vectors (n_items, d).
+
+    Each item is looked at once and let go. A list of all would be thousands of objects for the garbage collector to
+    walk through, hundreds of milliseconds in which no other thread runs.
+    """
+    item_ids: list[str] = []
+    withdrawn: list[int] = []
     categories: dict[str, list[int]] = {}
     domains: dict[str, list[int]] = {}
     for row, item in enumerate(items):
+        item_ids.append(item.item_id)
         for category in item.categories:
             categories.setdefault(category, []).append(row)
         domains.setdefault(item.domain, []).append(row)
-    ids = [item.item_id.encode() for item in items]
+        if not item.available:
+            withdrawn.append(row)
+    ids = [item_id.encode() for item_id in item_ids]
     hashes = unpack_hashes(b"".join(item_hash(item_id) for item_id in ids))
     order = np.argsort(hashes, kind="stable")
     return Catalog(
-        item_ids=[item.item_id for item in items],
-        openings=openings_of([item.item_id for item in items]),
+        item_ids=item_ids,
+        openings=openings_of(item_ids),
         rows={item_id: row for row, item_id in enumerate(ids)},
         vectors=vectors,
-        withdrawn=np.array([row for row, item in enumerate(items) if not item.available], dtype=np.int64),
+        withdrawn=np.array(withdrawn, dtype=np.int64),
         categories=_arrays(categories),
         domains=_arrays(domains),
         sorted_hashes=hashes[order],

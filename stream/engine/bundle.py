@@ -197,11 +197,11 @@ def _read_catalog(store: Store, manifest: Manifest, where: str, *, vectors: Floa
         lines = gzip.decompress(data).splitlines()
     except (OSError, EOFError, zlib.error) as error:
         raise BundleError(f"{name} of {where} is no gzip file: export the model again") from error
-    items = [_parse(Item, line, f"line {number} of {name} of {where}") for number, line in enumerate(lines, 1)]
-    if len(items) != manifest.n_items:
-        raise BundleError(f"{name} of {where} has {len(items)} items, the manifest says {manifest.n_items}")
+    items = (_parse(Item, line, f"line {number} of {name} of {where}") for number, line in enumerate(lines, 1))
     catalog = index_items(items, vectors)
-    if len(catalog.rows) != len(items):
+    if len(lines) != manifest.n_items:
+        raise BundleError(f"{name} of {where} has {len(lines)} items, the manifest says {manifest.n_items}")
+    if len(catalog.rows) != len(lines):
         raise BundleError(f"{name} of {where} names an item twice: correct the items file and train again")
     return catalog
 
