@@ -2,10 +2,11 @@
 
     python tests/big_refresh.py DATA WORK [MAX_EVENTS]
 
-DATA is what `fewstep data synthetic --parquet` writes; WORK gets archive and model store. The first refresh learns from
-all but the last 250,000 events, which lie in the archive already as if they had come over the topics. The rest is then
-sent, and the second refresh reads it from Kafka. The recipe takes few steps: `most_steps` bounds what a training takes,
-whatever there is. Prints a line of JSON for each: seconds, memory, and what every stage read and wrote.
+DATA is what `fewstep data synthetic --parquet` writes; WORK gets archive and model store, or has the archive from a run
+that did not get far. The first refresh learns from all but the last 250,000 events, which lie in the archive already as
+if they had come over the topics. The rest is then sent, and the second refresh reads it from Kafka. The recipe takes
+few steps: `most_steps` bounds what a training takes, whatever there is. Prints a line of JSON for each: seconds,
+memory, and what every stage read and wrote.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ from stream.settings import Settings
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 PARTITIONS = 12
-RECIPE = "epochs = 8\nvalidate_every = 8\nmost_steps = 300\nexact_items = 5000\n"
+RECIPE = "epochs = 8\nvalidate_every = 8\nmost_steps = 1000\nexact_items = 5000\n"
 STAGES = ("read", "train", "export", "judge", "publish", "announce")
 _MB = 1_000_000
 
@@ -136,14 +137,16 @@ def main() -> None:
     """See above."""
     data, work = Path(sys.argv[1]), Path(sys.argv[2])
     most = int(sys.argv[3]) if len(sys.argv) > 3 else 100_000_000
-    work.mkdir(parents=True)
+    work.mkdir(parents=True, exist_ok=True)
     with open_broker() as broker:
         settings = Settings.load(kafka={"bootstrap_servers": broker.bootstrap_servers}, worker={"app_id": "big"})
         create_topics(settings, partitions=PARTITIONS, replication_factor=1)
         *_, last = parts_of(data)
         rows = (pl.scan_parquet(file).select(pl.len()).collect().item() for file in data.glob("interactions/*.parquet"))
         parts = sum(-(-count // PART_ROWS) for count in rows)
-        fill(open_archive(str(work / "archive")), data, settings.kafka, parts=parts - 1)
+        archive = open_archive(str(work / "archive"))
+        if not archive.state().events:
+            fill(archive, data, settings.kafka, parts=parts - 1)
         print(json.dumps(refresh(settings.kafka, work, most)), flush=True)  # noqa: T201
         send(last, settings.kafka)
         print(json.dumps(refresh(settings.kafka, work, most)), flush=True)  # noqa: T201
