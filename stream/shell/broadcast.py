@@ -67,9 +67,12 @@ async def catch_up(watch: Watch, load: Load) -> None:
 
     A store that takes longer than `_CATCH_UP_S` to answer keeps nobody from a list: the one that is there serves.
     """
-    done, _ = await asyncio.wait((load(watch.look),), timeout=_CATCH_UP_S)
+    looking = load(watch.look)
+    done, _ = await asyncio.wait((looking,), timeout=_CATCH_UP_S)
     if not done:
         logger.warning("the model store did not answer within %.0f s of a takeover: serving goes on", _CATCH_UP_S)
+    elif error := looking.exception():
+        watch.deafen(f"the model store could not be looked into at a takeover: {error!r}; report this")
 
 
 async def _look(settings: Settings, watch: Watch, load: Load, announced: asyncio.Event) -> None:
