@@ -28,6 +28,7 @@ from stream.broker import Broker
 from stream.clients.connect import open_producer
 from stream.clients.event_file import FileEvent
 
+# The first two publications of a run are those of its candidates, in stores that nobody serves from.
 POINTS = {
     "read: events are in a file, no commit names it": "before 1 meta.refresh.archive:Archive.commit",
     "read: the commit is made": "after 1 meta.refresh.archive:Archive.commit",
@@ -40,8 +41,8 @@ POINTS = {
     "judge: examined, not judged": "before 1 meta.refresh.gate:judge",
     "publish: a claim, no file": "before 1 meta.refresh.publishing:write_file",
     "publish: half of the files are in the store": "before 5 meta.refresh.publishing:write_file",
-    "publish: all files, no publication": "before 1 meta.ledger:create_file",
-    "publish: a publication, latest.json is behind": "after 1 meta.ledger:create_file",
+    "publish: all files, no publication": "before 3 meta.ledger:create_file",
+    "publish: a publication, latest.json is behind": "after 3 meta.ledger:create_file",
     "announce: latest.json is written, nobody was told": "before 1 meta.refresh.publishing:produce",
     "announce: told, old versions not deleted, no report": "after 1 meta.refresh.publishing:produce",
 }
@@ -170,13 +171,13 @@ def test_killed_there_the_worker_serves_and_the_next_run_finishes_the_job(shop: 
 
     report = told_by(shop.refresh())
     version = report["served"]
+    shop.served.append(version)
     # What was published before the kill is made known; anything else is done again.
-    known = name.startswith("announce") or POINTS[name].startswith("after 1 meta.ledger")
+    known = name.startswith("announce") or POINTS[name].startswith("after 3 meta.ledger")
     assert report["outcome"] == ("nothing new" if known else "published")
     assert version != first
     assert_consistent(shop, version, events=shop.sent)
     worker.wait_for_log(f"serving default {version} instead of {first}")
-    shop.served.append(version)
     assert shop.lists() == {version}
     lists = published(worker)
     assert_counted_once(worker, shop.sent)
