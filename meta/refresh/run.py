@@ -22,7 +22,7 @@ from meta.refresh.publishing import announce, copy_version
 from meta.refresh.report import Report
 from meta.refresh.settings import RefreshSettings
 from meta.refresh.window import Window, cut_window
-from meta.refresh.workplace import workplace
+from meta.refresh.workplace import sweep, workplace
 from meta.store import Store, open_store
 from meta.training import as_scorer
 from schemas import KafkaSettings, Manifest, Role, topic_name
@@ -89,7 +89,8 @@ def refresh(order: Order, now: datetime, tell: Tell) -> tuple[Report, str]:
         require_topic(order.kafka, topic_name(role, order.kafka.topic_prefix))
     progress = _Progress(tell)
     progress.enter("read", f"topics into archive {order.archive}")
-    # What an earlier run was killed in: latest.json and the announcement follow from the ledger.
+    # What an earlier run was killed in: its files go, latest.json and the announcement follow from the ledger.
+    sweep()
     announce(store, order.model, order.kafka, now)
     ledger.tidy(store, order.model, keep=order.settings.keep, now=now)
     before = archive.state()

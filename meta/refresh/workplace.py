@@ -10,14 +10,17 @@ from pathlib import Path
 _PREFIX = "fewstep-refresh-"
 
 
-@contextmanager
-def workplace() -> Iterator[Path]:
-    """A new folder below TMPDIR, deleted at the end; those of processes of this machine that are no more go first."""
-    root = Path(tempfile.gettempdir())
-    for left in root.glob(f"{_PREFIX}*"):
+def sweep() -> None:
+    """Delete the folders of processes of this machine that are no more."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         owner = left.name.removeprefix(_PREFIX).partition("-")[0]
         if owner.isdigit() and not _runs(int(owner)):
             shutil.rmtree(left, ignore_errors=True)  # another user's, or another refresh was faster
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """A new folder below TMPDIR, deleted at the end."""
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     try:
         yield folder

@@ -35,7 +35,11 @@ class Catalog:
 
 
 def index_items(items: Iterable[Item], vectors: NDArray[np.float32]) -> Catalog:
-    """Index items given in row order, of which only one need exist at a time, with their vectors (n_items, d)."""
+    """Index items given in row order with their vectors (n_items, d).
+
+    Each item is looked at once and let go. A list of all would be thousands of objects for the garbage collector to
+    walk through, hundreds of milliseconds in which no other thread runs.
+    """
     categories: dict[str, list[int]] = {}
     domains: dict[str, list[int]] = {}
     item_ids, withdrawn = [], []

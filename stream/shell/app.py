@@ -1,7 +1,7 @@
 """The composition root: settings and a step become a Faust app. The only module that wires Faust together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -45,6 +45,8 @@ class WorkerApp(faust.App):
     topic_note: str
     """Goes beside every committed offset: the ids of the source topics."""
     fetch_max_wait_ms: int
+    catch_up: Callable[[], Awaitable[None]] | None = None
+    """Awaited before anything of newly assigned partitions is read"""
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)

@@ -6,8 +6,9 @@ GlobalTable would do the same and is known to recover for ever with several work
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -27,31 +28,51 @@ _RELIST_EVERY_S = 1.0
 _RECONNECT_S = 5.0
 _ASK_EVERY_S = 1.0
 _START_AGAIN_S = 30.0
+_CATCH_UP_S = 5.0
+"""A large bundle is there by then; heartbeats go on meanwhile, and lists wait no longer than for a restart."""
 
 Load = Callable[..., asyncio.Future[None]]
 
 
-async def follow_broadcasts(settings: Settings, watch: Watch) -> None:
-    """Keep `watch` informed until cancelled; what it does runs in a thread of its own.
+@contextmanager
+def loading() -> Iterator[Load]:
+    """What runs the functions of a watch, one after the other, in a thread of their own."""
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+    try:
+        yield partial(asyncio.get_running_loop().run_in_executor, executor)
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+async def follow_broadcasts(settings: Settings, watch: Watch, load: Load) -> None:
+    """Keep `watch` informed until cancelled.
 
     Nothing that goes wrong here ends the worker: it goes on with what it serves, and `watch` says so.
     """
-    loop, announced = asyncio.get_running_loop(), asyncio.Event()
+    announced = asyncio.Event()
     announced.set()  # the first look is at once: something may have been published since the start
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
-    load: Load = partial(loop.run_in_executor, executor)
-    try:
-        while True:
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(_look(settings, watch, load, announced))
-                    tasks.create_task(_read(settings, watch, load, announced))
-                    tasks.create_task(_ask(settings, watch))
-            except* Exception as errors:  # noqa: BLE001 - whatever it was, lists go on
-                watch.deafen(f"models and items were not followed for a while: {errors.exceptions[0]!r}; report this")
-            await asyncio.sleep(_START_AGAIN_S)
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+    while True:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_look(settings, watch, load, announced))
+                tasks.create_task(_read(settings, watch, load, announced))
+                tasks.create_task(_ask(settings, watch))
+        except* Exception as errors:  # noqa: BLE001 - whatever it was, lists go on
+            watch.deafen(f"models and items were not followed for a while: {errors.exceptions[0]!r}; report this")
+        await asyncio.sleep(_START_AGAIN_S)
+
+
+async def catch_up(watch: Watch, load: Load) -> None:
+    """Look into the model store before partitions are taken over: who had them may have served a newer bundle.
+
+    A store that takes longer than `_CATCH_UP_S` to answer keeps nobody from a list: the one that is there serves.
+    """
+    looking = load(watch.look)
+    done, _ = await asyncio.wait((looking,), timeout=_CATCH_UP_S)
+    if not done:
+        logger.warning("the model store did not answer within %.0f s of a takeover: serving goes on", _CATCH_UP_S)
+    elif error := looking.exception():
+        watch.deafen(f"the model store could not be looked into at a takeover: {error!r}; report this")
 
 
 async def _look(settings: Settings, watch: Watch, load: Load, announced: asyncio.Event) -> None:

@@ -328,8 +328,10 @@ class BatchConsumer(driver.Consumer):
         return done
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Let the delivery take over the partitions before anything of them is read."""
+        """Let bundle and delivery take over the partitions before anything of them is read."""
         partitions = {tp.partition for tp in assigned}
+        if self.app.catch_up is not None and partitions:
+            await self.app.catch_up()
         try:
             self.app.support_sets.data.open(partitions)
             await self.app.delivery.begin(partitions)

@@ -5,6 +5,7 @@ import gc
 import logging
 import signal
 from collections.abc import Mapping
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -12,7 +13,7 @@ from stream.engine.watch import Watch
 from stream.settings import Settings
 from stream.shell.agent import Progress
 from stream.shell.app import WorkerApp, create_app
-from stream.shell.broadcast import follow_broadcasts
+from stream.shell.broadcast import catch_up, follow_broadcasts, loading
 from stream.shell.failstop import fail_stop
 from stream.shell.health import BEAT_S
 from stream.shell.preflight import Cluster
@@ -33,11 +34,13 @@ def serve(settings: Settings, watch: Watch, cluster: Cluster) -> None:
     """
 
     async def main() -> None:
-        app = create_app(settings, watch.serving, **cluster._asdict())
-        lookout = start_watching(app, settings, served=watch.snapshot)
-        following = asyncio.create_task(follow_broadcasts(settings, watch))
-        await _run(app, lookout)
-        following.cancel()
+        with loading() as load:
+            app = create_app(settings, watch.serving, **cluster._asdict())
+            app.catch_up = partial(catch_up, watch, load)
+            lookout = start_watching(app, settings, served=watch.snapshot)
+            following = asyncio.create_task(follow_broadcasts(settings, watch, load))
+            await _run(app, lookout)
+            following.cancel()
 
     asyncio.run(main())
 

@@ -24,12 +24,12 @@ import orjson
 import pytest
 from deployment import DEADLINE_S, Deployment
 from story_world import Choice, Shop, days
+from wholeness import assert_counted_once, assert_not_doubled, assert_not_mixed, published
 
 from schemas import RefreshRequest, Role
 from stream.broker import Broker
 from stream.clients.connect import open_producer
 from stream.clients.event_file import FileEvent
-from stream.core.codec import decode_row
 
 TIMES = float(os.environ.get("FEWSTEP_TEST_STORY", "1"))
 HISTORY, MEASURED, DRIFTED = (round(n * TIMES) for n in (600, 150, 900))
@@ -231,16 +231,8 @@ def everybody_answered(served: Deployment, traffic: Traffic) -> bool:
 def assert_whole(served: Deployment, traffic: Traffic, versions: list[str]) -> None:
     """No event is lost or counted twice, no list doubled, none of a poll of another version; versions only rise."""
     until(lambda: everybody_answered(served, traffic))
-    lists = [orjson.loads(one.value) for one in served.records(served.topic(Role.RECOMMENDATIONS))]
-    rows = served.changelog().last.items()
-    assert sum(decode_row(row or b"", key).events for key, row in rows) == traffic.sent
-    order: dict[str, list[int]] = {}
-    polls: dict[tuple[int, str], set[str]] = {}
-    sources = [(one["user_id"], *one["source"].values()) for one in lists]
-    assert len(set(sources)) == len(sources)
-    for one in lists:
-        order.setdefault(one["user_id"], []).append(versions.index(one["model_version"]))
-        polls.setdefault((one["source"]["partition"], one["generated_at"]), set()).add(one["model_version"])
-    assert all(found == sorted(found) for found in order.values())
-    assert all(len(of_poll) == 1 for of_poll in polls.values())
-    assert {version for found in order.values() for version in found} == {0, 1}
+    lists = published(served)
+    assert_counted_once(served, traffic.sent)
+    assert_not_doubled(lists)
+    assert_not_mixed(lists, versions)
+    assert {one["model_version"] for one in lists} == set(versions)

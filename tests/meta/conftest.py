@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,17 @@ def model_store(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         version="v1",
     )
     return store
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    """The URL of a bucket on an S3 server; skips where none is installed."""
+    pytest.importorskip("s3fs", reason="s3fs and moto are not installed: see the extra s3-tests")
+    pytest.importorskip("moto")
+    from s3_server import s3_server
+
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture

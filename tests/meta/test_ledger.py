@@ -15,9 +15,11 @@ NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 FILES = ("theta.safetensors", "items.safetensors", "manifest.json")
 
 
-@pytest.fixture
-def store(tmp_path):
-    return open_store(str(tmp_path / "models"))
+@pytest.fixture(params=["folder", "s3"])
+def store(request, tmp_path):
+    if request.param == "folder":
+        return open_store(str(tmp_path / "models"))
+    return open_store(f"{request.getfixturevalue('bucket')}/{tmp_path.name}")
 
 
 def put(store, version, *, after=None):

@@ -1,5 +1,6 @@
 """A bundle is served whole and sound, or refused in one line that says what to do."""
 
+import gc
 import gzip
 import json
 from hashlib import sha256
@@ -39,6 +40,20 @@ def test_a_given_version_is_loaded_without_the_pointer(damaged_store):
     write_tiny_bundle(damaged_store, version="v2")
     (damaged_store / "default" / "latest.json").unlink()
     assert load_bundle(str(damaged_store), "default", "v1").manifest.version == "v1"
+
+
+def test_a_large_catalog_is_read_without_a_collection_of_garbage(tmp_path):
+    """One that walks through all items holds the other threads up for longer than a swap may take."""
+    write_tiny_bundle(tmp_path, n_items=5000)
+    load_bundle(str(tmp_path), "default")
+    gc.collect()
+    collections = []
+    gc.callbacks.append(lambda phase, _: collections.append(phase))
+    try:
+        load_bundle(str(tmp_path), "default")
+    finally:
+        gc.callbacks.pop()
+    assert len(collections) < 10
 
 
 def test_a_store_may_be_any_fsspec_url(damaged_store):

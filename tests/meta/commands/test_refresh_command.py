@@ -1,13 +1,16 @@
-"""`fewstep refresh` and `fewstep model` as programs on a real broker: killed at a stage, the loop, and the way back."""
+"""`fewstep refresh` and `fewstep model` as programs on a real broker.
+
+What a refresh publishes, and what is left of one that is killed: tests/end_to_end.
+"""
 
 import json
-import os
 import subprocess
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tiny_bundle import write_tiny_bundle
 
 from meta import ledger, synthetic
 from meta.refresh.publishing import last_announcement
@@ -16,12 +19,9 @@ from meta.refresh.schedule import asked, seconds_of
 from meta.refresh.settings import RefreshSettings
 from meta.refresh.topic import Positions
 from meta.store import open_store, write_file
-from schemas import Item, Role
+from schemas import Role
 from schemas.errors import ConfigurationError
 
-STAGES = ("read", "train", "export", "judge", "publish", "announce")
-KILLED = STAGES if os.environ.get("FEWSTEP_TEST_KILLS") else ("publish",)
-"""Where it is killed; at all stages with FEWSTEP_TEST_KILLS."""
 RECIPE = "d = 8\nepochs = 24\nvalidate_every = 6\nlearning_rate = 0.01\ndropout = 0.2\napart_share = 0.0\n"
 DEADLINE_S = 200.0
 
@@ -54,16 +54,6 @@ def run(command: list[str], *, code: int = 0) -> Any:
     return json.loads(done.stdout) if code == 0 else done.stderr.strip().splitlines()[-1]
 
 
-def run_killed(command: list[str], stage: str) -> None:
-    """Run it and kill it as soon as it enters the stage."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith(stage):
-                break
-        process.kill()
-
-
 def fill(send, world, events) -> None:
     made, _ = world
     send(Role.ITEMS, [(item.item_id, item.model_dump(exclude_defaults=True)) for item in made.items])
@@ -71,49 +61,25 @@ def fill(send, world, events) -> None:
     send(Role.INTERACTIONS, [(event.user_id, event.model_dump(exclude_defaults=True)) for event in events])
 
 
-@pytest.mark.timeout(900)  # four trainings as programs, and a dozen other programs
-def test_killed_at_a_stage_the_next_run_finishes_and_then_there_is_nothing_left_to_do(
-    command, send, world, kafka, tmp_path
-):
-    _, events = world
-    fill(send, world, events[:5000])
-    for stage in KILLED:
-        run_killed(command("refresh"), stage)
-    report = run(command("refresh"))
-    if "announce" not in KILLED:
-        assert report["outcome"] == "published"
-        assert report["version"] == report["served"]
-    assert report["archive"]["rows"] == 5000
-    (only,) = run(command("model", "list"))
-    assert only["served"]
-    folder = tmp_path / "store" / "films" / only["version"]
-    manifest = run(command("model", "show"))
-    assert {path.name for path in folder.iterdir()} == {*manifest["files"], "manifest.json", "README.md"}
-    assert manifest["data"]["archive"]["events"] == 5000
-    assert last_announcement("films", kafka).version == only["version"]
-    assert run(command("refresh"))["outcome"] == "nothing new"
-
-    # More arrives: a warm start, judged against what is served, over the same catalog and one item more.
-    send(Role.ITEMS, [("late", Item(item_id="late", categories=["crime"]).model_dump(exclude_defaults=True))])
-    send(Role.INTERACTIONS, [(event.user_id, event.model_dump(exclude_defaults=True)) for event in events[5000:]])
-    second = run(command("refresh", "--min-judged", "10"))
-    assert second["outcome"] == "published"
-    assert second["training"]["started_from"] is not None
-    assert any(check["name"] == "newest users against the served version" for check in second["checks"])
-    newest = run(command("model", "show"))
-    assert (newest["version"], newest["n_items"], newest["parent_version"]) == (second["version"], 301, only["version"])
-
-    # And back, in one command; the files that are served again are those of before.
+def test_versions_are_listed_shown_and_served_again_in_one_command(command, kafka, tmp_path):
+    store = open_store(str(tmp_path / "store"))
+    for number, version in enumerate(("v1", "v2"), 1):
+        write_tiny_bundle(tmp_path / "store", model="films", version=version, seed=number, latest=False)
+        write_file(store, b"a card", "films", version, "README.md")
+        ledger.publish(store, "films", version, now=datetime(2026, 1, number, tzinfo=UTC))
+    folder = tmp_path / "store" / "films" / "v1"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert [(one["version"], one["served"]) for one in run(command("model", "list"))] == [("v1", False), ("v2", True)]
+    assert run(command("model", "show"))["version"] == "v2"
+
     back = run(command("model", "rollback"))
-    assert (back["version"], back["action"]) == (only["version"], "rollback")
+    assert (back["version"], back["action"]) == ("v1", "rollback")
     told = last_announcement("films", kafka)
-    assert (told.version, told.digest, told.action) == (only["version"], back["digest"], "rollback")
+    assert (told.version, told.digest, told.action) == ("v1", back["digest"], "rollback")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert "no earlier version" in run(command("model", "rollback"), code=3)
-    forward = run(command("model", "promote", second["version"]))
-    assert forward["action"] == "promote"
-    assert last_announcement("films", kafka).version == second["version"]
+    assert run(command("model", "promote", "v2"))["action"] == "promote"
+    assert last_announcement("films", kafka).version == "v2"
 
 
 def test_what_is_refused_is_told_in_one_line_and_in_a_report(command, send, world, tmp_path):
@@ -160,22 +126,17 @@ def test_what_is_no_time_is_a_wrong_setting(text):
         seconds_of(text)
 
 
-def test_on_drift_it_runs_again_when_a_worker_asks(command, send, world, kafka):
+def test_on_drift_it_runs_again_when_a_worker_asks(command, send, world, tmp_path):
     """It waits, is asked, finds nothing new, and looks again by itself."""
     _, events = world
-    fill(send, world, events[:5000])
-    published = run(command("refresh"))
+    fill(send, world, events[:300])
+    write_tiny_bundle(tmp_path / "store", model="films", version="v1")
     waiting = subprocess.Popen(
         command("refresh", "--on-drift"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
         assert json.loads(waiting.stdout.readline())["outcome"] == "nothing new"
-        request = {
-            "model": "films",
-            "model_version": published["version"],
-            "reason": "r",
-            "timestamp": 1_769_860_800_000,
-        }
+        request = {"model": "films", "model_version": "v1", "reason": "r", "timestamp": 1_769_860_800_000}
         send(Role.REFRESH_REQUESTS, [("films", request)])
         for _ in range(2):  # and again after a while: what was asked for has not come about
             assert json.loads(waiting.stdout.readline())["outcome"] == "nothing new"

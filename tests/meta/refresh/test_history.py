@@ -166,12 +166,17 @@ def test_killed_at_any_change_no_event_is_lost_or_doubled_and_nobody_escapes_era
     assert dies_at > 12
 
 
-def test_of_two_writers_one_is_refused_and_the_archive_stays_whole(archive):
+@pytest.mark.parametrize("where", ["folder", "s3"])
+def test_of_two_writers_one_is_refused_and_the_archive_stays_whole(where, request, tmp_path):
+    root = str(tmp_path) if where == "folder" else f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+    archive = open_archive(f"{root}/archive")
     state = archive.state()
     after = archive.commit(state, State(events=1), NOW)
     with pytest.raises(RefusedError, match="another refresh writes"):
         archive.commit(state, State(events=2), NOW)
     assert archive.state() == after
+    part = archive.write(after, "interactions", pl.DataFrame({"timestamp": [3]}))
+    assert archive.read(part)["timestamp"].to_list() == [part.first_ms]
 
 
 def test_a_topic_that_ends_before_the_archive_was_recreated(kafka, send, archive):
