@@ -132,7 +132,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         if not sources:
             return {}
         earliest = await consumer.beginning_offsets(sources)
-        committed = {tp: await consumer.committed(tp) for tp in sources}
+        answers = await asyncio.gather(*map(consumer.committed, sources))
+        committed = dict(zip(sources, answers, strict=True))
         starts: dict[TP, int] = {}
         for tp in sources:
             first, done = earliest[tp], committed[tp]
