@@ -291,6 +291,7 @@ class BatchConsumer(driver.Consumer):
             self._confirmed = asked
             return True
         self.epoch += 1
+        self.taken = {}  # what is fetched before the positions are set anew follows a poll that was not applied
         return False
 
     def mark_applied(self, poll: Poll) -> None:

@@ -102,15 +102,11 @@ def test_a_worker_that_dies_before_the_broker_has_answered_has_committed_nothing
 
 
 @nightly
-def test_without_waiting_for_the_answer_it_loses_events_and_dead_letters(
+def test_without_waiting_for_the_answer_it_has_committed_all_and_lost_the_dead_letters(
     broker: Broker, prefix: str, tmp_path: Path
 ) -> None:
-    done, (rows, lists), letters = killed_before_the_broker_has_answered(
-        broker, prefix, tmp_path, "without_acknowledgement"
-    )
+    done, _, letters = killed_before_the_broker_has_answered(broker, prefix, tmp_path, "without_acknowledgement")
     assert (done, letters) == (403, set())
-    assert rows
-    assert lists
 
 
 @pytest.mark.timeout(600)
