@@ -132,7 +132,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         if not sources:
             return {}
         earliest = await consumer.beginning_offsets(sources)
-        committed = {tp: await consumer.committed(tp) for tp in sources}
+        answers = await asyncio.gather(*map(consumer.committed, sources))
+        committed = dict(zip(sources, answers, strict=True))
         starts: dict[TP, int] = {}
         for tp in sources:
             first, done = earliest[tp], committed[tp]
@@ -290,6 +291,7 @@ class BatchConsumer(driver.Consumer):
             self._confirmed = asked
             return True
         self.epoch += 1
+        self.taken = {}  # what is fetched before the positions are set anew follows a poll that was not applied
         return False
 
     def mark_applied(self, poll: Poll) -> None:

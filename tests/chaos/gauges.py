@@ -8,7 +8,12 @@ import numpy as np
 
 EVERY_S = 2.0
 WARM_UP_S = 120.0
-"""Bundles, graphs and buffers are laid out, and windows fill; what comes later has to be flat."""
+"""Bundles, graphs and buffers are laid out, all users are seen, and windows and rings fill; what comes later has to be
+flat, because the users, the items and the rate stay the same."""
+BLOCK_S = 30.0
+"""Samples of so long are averaged before a line is fitted: neighbors tell much the same, and blocks hardly."""
+T_95 = 2.2
+"""Half the 95 % interval in standard errors, for a dozen blocks."""
 
 
 class Sample(NamedTuple):
@@ -20,17 +25,33 @@ class Sample(NamedTuple):
     threads: int
 
 
+class Slope(NamedTuple):
+    """A least-squares slope a minute, and half of its 95 % interval."""
+
+    per_minute: float
+    margin: float
+
+
 class Trend(NamedTuple):
-    """How one process went on after its warm-up: least-squares slopes a minute, and the last values."""
+    """How one process went on after its warm-up, and the last values."""
 
     worker: int
     pid: int
     minutes: float
     rss_mib: float
-    rss_mib_per_minute: float
+    rss: Slope
     handles: int
-    handles_per_minute: float
+    handle: Slope
     threads: int
+
+
+class Peak(NamedTuple):
+    """The most that any process of a worker had, however short its life."""
+
+    worker: int
+    processes: int
+    rss_mib: float
+    handles: int
 
 
 class Gauges:
@@ -51,6 +72,12 @@ class Gauges:
             if found is not None:
                 self.samples.setdefault((number, pid), []).append(found)
 
+    def write(self, path: Path) -> None:
+        """All samples as lines of worker, pid, seconds, MiB, handles, threads."""
+        rows = ((*process, *one) for process, samples in sorted(self.samples.items()) for one in samples)
+        names = "worker,pid,at_s,rss_mib,handles,threads"
+        path.write_text("\n".join([names, *(",".join(map(str, row)) for row in rows)]) + "\n")
+
     def trends(self) -> list[Trend]:
         """Of every process that lived for at least as long again as its warm-up."""
         found = []
@@ -64,10 +91,27 @@ class Gauges:
             found.append(Trend(number, pid, minutes, last.rss_mib, rss, last.handles, handles, last.threads))
         return found
 
+    def peaks(self) -> list[Peak]:
+        """Of every worker: those that faults end often have no trend."""
+        found = []
+        for number in sorted({number for number, _ in self.samples}):
+            lives = [samples for (of, _), samples in self.samples.items() if of == number]
+            every = [one for samples in lives for one in samples]
+            most = max(one.rss_mib for one in every), max(one.handles for one in every)
+            found.append(Peak(number, len(lives), *most))
+        return found
 
-def _slope(samples: list[Sample], name: str) -> float:
-    minutes = [one.at / 60 for one in samples]
-    return float(np.polyfit(minutes, [getattr(one, name) for one in samples], 1)[0])
+
+def _slope(samples: list[Sample], name: str) -> Slope:
+    blocks: dict[int, list[Sample]] = {}
+    for one in samples:
+        blocks.setdefault(int((one.at - samples[0].at) // BLOCK_S), []).append(one)
+    x = np.array([np.mean([one.at / 60 for one in block]) for block in blocks.values()])
+    y = np.array([np.mean([getattr(one, name) for one in block]) for block in blocks.values()])
+    x -= x.mean()
+    slope = (x @ y) / (x @ x)
+    rest = y - y.mean() - slope * x
+    return Slope(float(slope), float(T_95 * np.sqrt(rest @ rest / (len(x) - 2) / (x @ x))))
 
 
 def _sample(pid: int, now: float) -> Sample | None:

@@ -1,8 +1,11 @@
 """What a run has found, as JSON and as text."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from chaos.gauges import BLOCK_S, WARM_UP_S
 
 
 def write_report(folder: Path, found: dict[str, Any]) -> str:
@@ -31,12 +34,26 @@ def _as_text(found: dict[str, Any]) -> str:
         f"{sum(verify['unchecked'].values())} not to be checked",
     ]
     lines += [
-        f"worker {one['worker']}  {one['minutes']:.1f} min after warm-up: {one['rss_mib']:.0f} MiB "
-        f"({one['rss_mib_per_minute']:+.2f} a minute), {one['handles']} handles ({one['handles_per_minute']:+.2f} a "
-        f"minute), {one['threads']} threads"
+        f"worker {one['worker']}  {one['processes']} processes, at most {one['rss_mib']:.0f} MiB and "
+        f"{one['handles']} handles"
+        for one in found["peaks"]
+    ]
+    lines += [
+        f"worker {one['worker']}  for {one['minutes']:.1f} min after its warm-up of {WARM_UP_S:.0f} s: "
+        f"{one['rss_mib']:.0f} MiB, {_slope(one['rss'])} a minute; {one['handles']} handles, "
+        f"{_slope(one['handle'])} a minute; {one['threads']} threads"
         for one in found["trends"]
     ]
+    lines.append(
+        f"(slopes: least squares over means of {BLOCK_S:.0f} s, with 95 % intervals; a process that ends before "
+        f"{2 * WARM_UP_S:.0f} s has none)"
+    )
     return "\n".join(lines) + "\n"
+
+
+def _slope(slope: Sequence[float]) -> str:
+    per_minute, margin = slope
+    return f"{per_minute:+.2f} [{per_minute - margin:+.2f} {per_minute + margin:+.2f}]"
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -8,7 +8,7 @@ import pytest
 from chaos.faults import KINDS, VICTIMS, schedule
 from chaos.gauges import EVERY_S, WARM_UP_S, Gauges, Sample
 from chaos.load import Traffic
-from chaos.run import _growing
+from chaos.run import growing
 from chaos.verdict import faults_of
 
 
@@ -46,7 +46,8 @@ def test_memory_that_grows_after_the_warm_up_is_told(growth: float, told: list[s
         Sample(at, 100 + (at if at < WARM_UP_S else WARM_UP_S + growth * at / 60), 40, 9) for at in times
     ]
     gauges.samples[1, 2] = gauges.samples[0, 1][: round(WARM_UP_S / EVERY_S)]  # this one did not live long enough
-    assert _growing([one._asdict() for one in gauges.trends()]) == told
+    assert growing(gauges.trends()) == told
+    assert [(one.worker, one.processes) for one in gauges.peaks()] == [(0, 1), (1, 1)]
 
 
 def test_what_should_be_nothing_and_is_something_is_named() -> None:

@@ -6,6 +6,7 @@ holds only while the file of the environment variable OBSTRUCTED exists.
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -102,10 +103,10 @@ def without_fail_stop() -> None:
                 custody.delivery_lock.release()
 
     app.fail_stop, app.work = go_on, swallowing
-    _without_contiguity()
+    without_contiguity()
 
 
-def _without_contiguity() -> None:
+def without_contiguity() -> None:
     """Polls are taken and marked wherever they begin."""
     from faust.types import TP
 
@@ -127,7 +128,7 @@ def without_handover() -> None:
 
     BatchConsumer.epoch = property(lambda self: 0, lambda self, value: None)
     BatchConsumer.quiesce = at_once
-    _without_contiguity()
+    without_contiguity()
     without_confirmation()
 
 
@@ -154,6 +155,13 @@ def without_fencing() -> None:
 
     named = transactions.transactional_id
     transactions.transactional_id = lambda app_id, partition: f"{named(app_id, partition)}-{os.getpid()}"
+
+
+def without_resending() -> None:
+    """The producer's client gives a batch up at once when its answer is lost."""
+    from aiokafka.producer.sender import SendProduceReqHandler
+
+    SendProduceReqHandler._can_retry = lambda self, error, batch: False
 
 
 def without_letter_limit() -> None:
@@ -185,6 +193,37 @@ def slow_steps() -> None:
     """A step takes STEP_S seconds more."""
     seconds = float(os.environ["STEP_S"])
     _before_each_step(lambda: time.sleep(seconds))
+
+
+def frozen_in_hand() -> None:
+    """The process stops as SIGSTOP does, once, with a poll computed and not published yet."""
+    from stream.shell.consumer import BatchConsumer
+
+    holds = BatchConsumer.holds
+
+    async def frozen(self: Any, poll: Any) -> bool:
+        if _is_obstructed():
+            Path(os.environ["OBSTRUCTED"]).unlink()
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return await holds(self, poll)
+
+    BatchConsumer.holds = frozen
+
+
+def cleared_queue() -> None:
+    """A poll is fetched and gone, once, as stock Faust clears its queues when recovery ends."""
+    from stream.shell.consumer import BatchConsumer
+
+    hand_on = BatchConsumer._hand_on
+
+    def clearing(self: Any, fetched: Any, epoch: int) -> bool:
+        changelogs = self.app.tables.changelog_topics
+        if _is_obstructed() and any(part.topic not in changelogs for part in fetched.slices):
+            Path(os.environ["OBSTRUCTED"]).unlink()
+            return False
+        return hand_on(self, fetched, epoch)
+
+    BatchConsumer._hand_on = clearing
 
 
 def blocked_loop() -> None:

@@ -21,7 +21,7 @@ from stream.broker.process import free_port
 from stream.clients.connect import open_producer
 from stream.core.codec import decode_row
 
-HOT = int(os.environ.get("FEWSTEP_TEST_HOT", "100000"))
+HOT = int(os.environ.get("FEWSTEP_TEST_HOT", "40000"))
 CANARY = "canary-3f9a"
 TOKEN = "a-token-of-the-test"
 # What Faust would serve, what frameworks serve, and what a curious person tries.

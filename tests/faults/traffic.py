@@ -1,11 +1,13 @@
 """What fault tests send, and what has to come of it."""
 
 import random
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic, sleep
 
 import orjson
-from deployment import Deployment, without_clock
+from deployment import DEADLINE_S, Deployment, without_clock
 from reference.worker import wrong_rows
 
 from schemas import Role
@@ -15,6 +17,8 @@ from stream.clients.outbox import Position
 
 EVENTS_PER_USER = 20
 START_MS = 1_700_000_000_000
+Wrong = tuple[list[bytes], list[bytes]]
+"""Users whose rows are wrong, and users whose last lists are."""
 _ALTERED = Path(__file__).with_name("altered.py")
 
 
@@ -22,6 +26,14 @@ def altered(*changes: str | None) -> tuple[str, ...]:
     """What Python runs as a worker: the program itself, or with these changes."""
     named = [change for change in changes if change is not None]
     return (str(_ALTERED), ",".join(named)) if named else ("-m", "stream")
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    deadline = monotonic() + DEADLINE_S
+    while not holds():
+        assert monotonic() < deadline, f"it does not hold after {DEADLINE_S:.0f} s"
+        sleep(0.05)
 
 
 def event(user: str, item: str, *, at: int = START_MS, event_id: str | None = None) -> FileEvent:
@@ -47,14 +59,32 @@ def newest(made: Sequence[FileEvent], positions: Sequence[Position]) -> dict[str
     return {one.user_id: at.offset for one, at in zip(made, positions, strict=True)}
 
 
-def settled(deployment: Deployment, made: Sequence[FileEvent]) -> tuple[list[bytes], list[bytes]]:
+def settled(deployment: Deployment, made: Sequence[FileEvent]) -> Wrong:
     """Send the last words of these users, wait for their lists, and compare."""
     words = last_words(made)
     deployment.wait_for_lists(newest(words, deployment.send(words)))
     return differences(deployment)
 
 
-def differences(deployment: Deployment) -> tuple[list[bytes], list[bytes]]:
+def thawed_behind_the_others(deployment: Deployment, flag: Path, made: Sequence[FileEvent]) -> None:
+    """Worker 0, altered by `frozen_in_hand`, stops with a poll in hand; it goes on when worker 1 is beyond it, and is
+    alone then. `flag` is its OBSTRUCTED."""
+    third = len(made) // 3
+    deployment.start_worker()
+    deployment.wait_for_lists(newest(made[:third], deployment.send(made[:third])))
+    flag.touch()
+    positions = deployment.send(made[third : 2 * third])
+    wait_until(lambda: not flag.exists())
+    deployment.start_worker(1)
+    positions += deployment.send(made[2 * third :])
+    deployment.wait_for_lists(newest(made[third:], positions))
+    deployment.signal_worker(0, signal.SIGCONT)
+    assert deployment.stop_worker(1) in (0, 70)  # 70: the partitions were just moving
+    words = last_words(made)
+    deployment.wait_for_lists(newest(words, deployment.send(words)))
+
+
+def differences(deployment: Deployment) -> Wrong:
     """Users whose rows are not those of the reference, and whose lists not those of an undisturbed pass of the core."""
     _, lists = deployment.undisturbed()
     kept, published = deployment.changelog().last, deployment.lists().last

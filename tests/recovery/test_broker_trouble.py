@@ -65,6 +65,8 @@ def test_a_broker_in_trouble_costs_no_event(own_broker: Broker, tmp_path: Path, 
             own_broker.kill()
             deployment.start_worker(1, environment={"FEWSTEP_WEB__PORT": str(free_port(other_than=port))})
             deployment.wait_for_log("trying again", 1)
+            deployment.start_worker(2, environment={"FEWSTEP_WORKER__BROKER_PATIENCE_S": "0"})
+            assert deployment.wait_for_exit(2) == 1  # so it would be without that patience
             wait_for(port, "no answer from Kafka")
             own_broker.restart()
             for _ in range(CRASHES - 1):

@@ -1,6 +1,7 @@
 """Workers die at random moments of a replay, and nothing of it can be seen in the state or in the lists.
 
-FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set the size; the defaults are small enough for every run of the suite.
+FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set the size; the defaults are small enough for every run of the suite. More
+kills than the default, and FEWSTEP_TEST_ALL, also run each number of workers on the other store.
 """
 
 import os
@@ -17,12 +18,15 @@ from stream.broker import Broker
 from stream.clients.event_file import FileEvent
 from stream.core.codec import decode_row
 
-EVENTS = int(os.environ.get("FEWSTEP_TEST_EVENTS", "20000"))
+EVENTS = int(os.environ.get("FEWSTEP_TEST_EVENTS", "8000"))
 KILLS = int(os.environ.get("FEWSTEP_TEST_KILLS", "2"))
 EVENTS_PER_USER = 20
 CHUNK = 200
 SECONDS_PER_KILL = 6.0
 START_MS = 1_700_000_000_000
+CASES = [(1, "memory"), (2, "rocksdict")]
+if os.environ.get("FEWSTEP_TEST_ALL") or KILLS > 2:
+    CASES += [(1, "rocksdict"), (2, "memory")]
 
 
 def made_up(rng: random.Random) -> list[FileEvent]:
@@ -62,8 +66,7 @@ def newest_offsets(events: list[FileEvent], positions: list[tuple[int, int]]) ->
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("store", ["memory", "rocksdict"])
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("workers", "store"), CASES)
 def test_kills_lose_nothing_and_apply_nothing_twice(
     broker: Broker, prefix: str, tmp_path: Path, workers: int, store: str
 ) -> None:

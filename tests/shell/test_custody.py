@@ -276,5 +276,7 @@ def test_before_a_poll_is_published_the_broker_is_asked_unless_a_commit_has_just
         thread.is_member = False
         assert not await consumer.holds(one)
         assert one.epoch != consumer.epoch  # what waits behind it is void too
+        with pytest.raises(CustodyError):  # and what is fetched now, behind a poll that was not applied
+            consumer.take(Poll(consumer.epoch, [slice_of(SOURCE, 11, b"{}")]))
 
     with_consumer(tmp_path, body)
