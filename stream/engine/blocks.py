@@ -19,6 +19,8 @@ from stream.engine.runtime import Array, Graph, run_graph
 
 BLOCK_ITEMS = 1024
 """Items of one scoring run: with 256 users, its scores fit into a core's cache."""
+ONE_BLOCK_ITEMS = 4096
+"""Up to so many items are scored in one run: to rule out parts of a small catalog costs more than to score them."""
 _KNOTS = np.concatenate([[0.0], 2.0 ** np.arange(-3, 7)])
 """Lengths of a user vector for which bounds are tabulated; one of length 1 adds 1 at most to the mean item's score."""
 _CACHED = 256
@@ -40,16 +42,18 @@ class Blocks(NamedTuple):
     longest: NDArray[np.float64]
     """(n_blocks,) length of the longest vector"""
     tops: Callable[[int], NDArray[np.float64]] | None
-    """(knots, n_blocks) the most that a score can be, by row of the prior; None where nothing is known of the graph"""
+    """(knots, n_blocks) the most that a score can be, by row of the prior; None where all is one block"""
 
 
 def in_blocks(graph: Graph, n_items: int) -> Blocks:
     """Order the items of a score graph by prior and length, longest and most popular first.
 
-    A graph that reads more than vectors and prior, or makes more of them than a product and a sum, gets one block.
+    A small catalog gets one block, as does a graph that reads more than vectors and prior, or makes more of them than a
+    product and a sum.
     """
     prior, vectors = graph.bound.get("prior"), graph.bound.get("item_vectors")
-    if prior is None or vectors is None or len(graph.bound) > 2 or not _is_product(graph, prior, vectors):
+    small = n_items <= ONE_BLOCK_ITEMS
+    if small or prior is None or vectors is None or len(graph.bound) > 2 or not _is_product(graph, prior, vectors):
         every = np.arange(n_items)
         return Blocks(graph, (every,), every, (), np.zeros(1), np.zeros(1), None)
     # Longer than exact: what a float32 product and sum of d terms may come out too large by.
@@ -84,8 +88,14 @@ class _Asked(NamedTuple):
 
 def score_blocks(blocks: Blocks, user_vector: Floats, time_index: Ints) -> Iterator[Block]:
     """The blocks for users (b, d) at rows (b,) of the prior."""
+    if blocks.tops is None:
+        bound = np.full(len(user_vector), np.inf)
+        yield Block(
+            blocks.rows[0], bound, bound, partial(_run, blocks.graph, blocks.graph.bound, user_vector, time_index)
+        )
+        return
     asked = _Asked(user_vector, *np.unique(time_index, return_inverse=True))
-    bounds = _bounds(blocks, asked)
+    bounds = _bounds(blocks, blocks.tops, asked)
     # Behind it: the highest of all blocks from each on.
     rest = np.maximum.accumulate(bounds[::-1], axis=0)[::-1]
     for number, rows in enumerate(blocks.rows):
@@ -94,41 +104,38 @@ def score_blocks(blocks: Blocks, user_vector: Floats, time_index: Ints) -> Itera
 
 def score_all(blocks: Blocks, user_vector: Floats, time_index: Ints) -> Floats:
     """Scores (b, n_items) in row order, the same to the bit."""
-    asked = _Asked(user_vector, *np.unique(time_index, return_inverse=True))
-    users, n_items, bound = np.arange(len(user_vector)), len(blocks.places), blocks.graph.bound
+    users, n_items, graph = np.arange(len(user_vector)), len(blocks.places), blocks.graph
     if blocks.tops is None:
-        return _score(blocks, 0, asked, users)
+        return _run(graph, graph.bound, user_vector, time_index, users)
+    times, at = np.unique(time_index, return_inverse=True)
     scores = np.empty((len(users), n_items), dtype=np.float32)
     for begin in range(0, n_items, BLOCK_ITEMS):
         part = slice(begin, begin + BLOCK_ITEMS)
-        prior = np.ascontiguousarray(bound["prior"][asked.times, part])
-        own = {"item_vectors": bound["item_vectors"][part], "prior": prior}
-        scores[:, part] = _run(blocks.graph, own, asked, users)
+        prior = np.ascontiguousarray(graph.bound["prior"][times, part])
+        own = {"item_vectors": graph.bound["item_vectors"][part], "prior": prior}
+        scores[:, part] = _run(graph, own, user_vector, at, users)
     return scores
 
 
 def _score(blocks: Blocks, number: int, asked: _Asked, users: Ints) -> Floats:
     """Scores (u, m) of some of the users asked for, for one block."""
-    graph = blocks.graph
-    if blocks.tops is None:
-        return _run(graph, graph.bound, asked._replace(at=asked.times[asked.at]), users)
     # A copy of few numbers for each time that occurs, so that no table of the prior is held twice.
-    prior = graph.bound["prior"][asked.times[:, None], blocks.rows[number]]
-    return _run(graph, {"item_vectors": blocks.vectors[number], "prior": prior}, asked, users)
+    prior = blocks.graph.bound["prior"][asked.times[:, None], blocks.rows[number]]
+    own = {"item_vectors": blocks.vectors[number], "prior": prior}
+    return _run(blocks.graph, own, asked.user_vector, asked.at, users)
 
 
-def _run(graph: Graph, bound: dict[str, Array], asked: _Asked, users: Ints) -> Floats:
-    """Scores (u, m) of the items that are bound; padded as batches are in `stream.core.features`, for its reason."""
+def _run(graph: Graph, bound: dict[str, Array], user_vector: Floats, at: Ints, users: Ints) -> Floats:
+    """Scores (u, m) of the items that are bound, for some of the users (b, d) at rows (b,) of the bound prior; padded
+    as batches are in `stream.core.features`, for its reason."""
     padded = np.resize(users, -(-len(users) // BLOCK) * BLOCK)
-    features: dict[str, Array] = {"user_vector": asked.user_vector[padded], "time_index": asked.at[padded]}
+    features: dict[str, Array] = {"user_vector": user_vector[padded], "time_index": at[padded]}
     scores: Floats = run_graph(graph._replace(bound=bound), features)[0][: len(users)]
     return scores
 
 
-def _bounds(blocks: Blocks, asked: _Asked) -> NDArray[np.float64]:
-    """(n_blocks, b), infinite where nothing is known and NaN or infinite for a vector that is not finite."""
-    if blocks.tops is None:
-        return np.full((len(blocks.rows), len(asked.at)), np.inf)
+def _bounds(blocks: Blocks, tops_at: Callable[[int], NDArray[np.float64]], asked: _Asked) -> NDArray[np.float64]:
+    """(n_blocks, b), NaN or infinite for a vector that is not finite."""
     lengths, last = blocks.lengths, len(blocks.lengths) - 1
     norms = np.linalg.norm(asked.user_vector.astype(np.float64), axis=1)
     above = np.clip(np.searchsorted(lengths, norms), 1, last)
@@ -136,7 +143,7 @@ def _bounds(blocks: Blocks, asked: _Asked) -> NDArray[np.float64]:
     beyond = np.maximum(norms - lengths[last], 0.0)
     bounds = np.empty((len(blocks.rows), len(asked.at)))
     for place, time in enumerate(asked.times):
-        users, tops = np.flatnonzero(asked.at == place), blocks.tops(int(time))
+        users, tops = np.flatnonzero(asked.at == place), tops_at(int(time))
         below, over = tops[above[users] - 1], tops[above[users]]
         with np.errstate(invalid="ignore"):
             further = beyond[users, None] * blocks.longest
