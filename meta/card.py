@@ -6,7 +6,7 @@ from schemas import Manifest, rfc3339
 
 _SCORES = {
     "ranking": "Scores order one user's list; they are not probabilities.",
-    "rating": "A score is the rating that is foreseen of the user; it is not cut to the scale.",
+    "rating": "A score is the predicted rating; it is not cut to the scale.",
 }
 
 

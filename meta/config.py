@@ -12,7 +12,7 @@ from schemas.errors import ConfigurationError
 
 
 class Objective(StrEnum):
-    """What is learned to be foreseen, and what a score is."""
+    """What is predicted, and what a score is."""
 
     RANKING = "ranking"
     """which items come next; scores order one user's list"""

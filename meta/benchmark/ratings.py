@@ -29,7 +29,8 @@ def measure(split: Split) -> Pooled:
     """All predictors on the held-out users of a split."""
     known, held_out = (rating_protocol.rated_only(part) for part in (split.known, split.held_out))
     users = rating_protocol.rating_users(held_out)
-    scorers = (*_learned(split), *_baselines(known), _shifted_ridge(known, split.stopping))
+    ridge = ratings.fit_ridge_fold_in(known, seed=SEED)
+    scorers = (*_learned(split), *_baselines(known), ridge, _shifted(ridge, known, split.stopping))
     return {scorer.name: rating_protocol.predict(scorer, held_out, users) for scorer in scorers}
 
 
@@ -71,17 +72,15 @@ def _baselines(known: Dataset) -> Iterator[Scorer]:
     yield ratings.fit_item_mean(known)
     yield ratings.fit_bias(known)
     yield ratings.fit_biased_factors(known, seed=SEED)
-    yield ratings.fit_ridge_fold_in(known, seed=SEED)
     yield melu.fit_melu(known, seed=SEED)
 
 
-def _shifted_ridge(known: Dataset, stopping: np.ndarray) -> Scorer:
-    """Ridge fold-in foresees means, the measure asks for medians: its ratings are lifted by the median of what it
+def _shifted(ridge: Scorer, known: Dataset, stopping: np.ndarray) -> Scorer:
+    """Ridge fold-in predicts means, the measure asks for medians: its ratings are lifted by the median of what it
     misses those of the users for early stopping by, when fitted on the others."""
     others, checking = subset(known, np.setdiff1d(np.arange(known.n_users), stopping)), subset(known, stopping)
     fitted = ratings.fit_ridge_fold_in(others, seed=SEED)
     found = rating_protocol.predict(fitted, checking, rating_protocol.rating_users(checking))
     lift = float(np.median(found.actual[:, None] - found.predicted))
-    ridge = ratings.fit_ridge_fold_in(known, seed=SEED)
     low, high = known.rating.min(), known.rating.max()
     return FittedScorer(SHIFTED, lambda supports: np.clip(ridge.score(supports) + lift, low, high))

@@ -35,7 +35,7 @@ def train(
         ),
     ] = None,
     objective: Annotated[
-        str | None, typer.Option(help="ranking (default) or rating: scores are foreseen ratings", show_default=False)
+        str | None, typer.Option(help="ranking (default) or rating: scores are predicted ratings", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the tasks and the initial numbers")] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print what was written as JSON")] = False,

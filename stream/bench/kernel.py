@@ -6,7 +6,6 @@ The model's item tensors are repeated until there are N_ITEMS of them. Both ways
 """
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -16,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from schemas.errors import FewstepError
-from stream.children import environment
+from stream.bench.apart import ask
 
 BATCH, WINDOW, BEST, TURNS = 256, 32, 10, 7
 
@@ -41,19 +39,9 @@ class KernelTimes:
 
 
 def run_kernel(store: str, model: str, *, n_items: int, home: Path) -> KernelTimes:
-    """Measure in a process of its own: onnxruntime leaves a file where temporary files lie, and BLAS reads once how
-    many threads it may use. Raises FewstepError with what it said.
-    """
-    done = subprocess.run(
-        [sys.executable, "-m", "stream.bench.kernel", store, model, str(n_items)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(home) | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-    )
-    if done.returncode != 0:
-        raise FewstepError(f"the kernel could not be measured: {' '.join(done.stderr.split())[-200:]}")
-    return KernelTimes(**json.loads(done.stdout))
+    """Measure in a process of its own, where BLAS has one thread. Raises FewstepError with what it said."""
+    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return KernelTimes(**ask("stream.bench.kernel", store, model, n_items, home=home, **threads))
 
 
 def measure_kernel(store: str, model: str, *, n_items: int) -> KernelTimes:

@@ -6,16 +6,14 @@ Users have windows of events before the clock runs. Nothing is sent: what a list
 """
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 
-from schemas.errors import FewstepError
+from stream.bench.apart import ask
 from stream.bench.figures import percentile
-from stream.children import environment
 
 SIZES = (1, 256)
 """Events of a poll"""
@@ -37,16 +35,7 @@ class PollTimes:
 
 def run_polls(store: str, model: str, *, home: Path) -> list[PollTimes]:
     """Measure in a process of its own, as `stream.bench.kernel` is. Raises FewstepError with what it said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "stream.bench.polls", store, model],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(home),
-    )
-    if done.returncode != 0:
-        raise FewstepError(f"single polls could not be measured: {' '.join(done.stderr.split())[-200:]}")
-    return [PollTimes(**one) for one in json.loads(done.stdout)]
+    return [PollTimes(**one) for one in ask("stream.bench.polls", store, model, home=home)]
 
 
 def measure_polls(store: str, model: str, sizes: Sequence[int] = SIZES) -> list[PollTimes]:

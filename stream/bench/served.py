@@ -4,14 +4,13 @@ The bundle is loaded, and so checked, in a process of its own: onnxruntime leave
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from schemas import Manifest
 from schemas.errors import BundleError, FewstepError
-from stream.children import environment
+from stream.bench.apart import ask
 
 
 class Served(NamedTuple):
@@ -23,17 +22,10 @@ class Served(NamedTuple):
 
 def describe(store: str, model: str, *, home: Path) -> Served:
     """Load the bundle and tell of it. Raises BundleError with what the loader said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "stream.bench.served", store, model],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(home),
-    )
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["the loader said nothing"]
-        raise BundleError(said[-1])
-    found = json.loads(done.stdout)
+    try:
+        found = ask("stream.bench.served", store, model, home=home)
+    except FewstepError as error:
+        raise BundleError(str(error)) from None
     return Served(Manifest.model_validate(found["manifest"]), found["item_ids"])
 
 

@@ -9,8 +9,8 @@ from kafka import KafkaProducer
 
 from meta import bundle, corpus, movielens, splits, synthetic
 from meta.config import TrainingConfig
-from meta.dataset import load
-from meta.training import train
+from meta.dataset import Dataset, load
+from meta.training import Trained, train
 from schemas import KafkaSettings, Role, topic_name
 from stream.broker import Broker
 from stream.clients.provision import create_topics
@@ -68,20 +68,31 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model_store(made_up: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def world(made_up: Path) -> Dataset:
+    """The training users of that world."""
+    return load(made_up / "interactions.jsonl", made_up / "items.jsonl", made_up / "users.jsonl")
+
+
+@pytest.fixture(scope="session")
+def trained(world: Dataset) -> Trained:
+    """Trained on them for a moment."""
+    return train(world, TrainingConfig(d=4, epochs=1), seed=0)
+
+
+@pytest.fixture(scope="session")
+def model_store(world: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with model `small`, version `v1`, trained for a moment on the synthetic world; not to be written to."""
     store = tmp_path_factory.mktemp("store")
-    dataset = load(made_up / "interactions.jsonl", made_up / "items.jsonl", made_up / "users.jsonl")
     config = TrainingConfig(d=8, epochs=2, validate_every=1)
     bundle.write_bundle(
         str(store),
         "small",
-        trained=train(dataset, config, seed=0),
-        dataset=dataset,
+        trained=train(world, config, seed=0),
+        dataset=world,
         config=config,
         seed=0,
         measures={},
-        data=bundle.describe_data(dataset),
+        data=bundle.describe_data(world),
         created=datetime(2026, 1, 31, 12, tzinfo=UTC),
         version="v1",
     )

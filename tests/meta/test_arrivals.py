@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 
 from meta.arrivals import counts_before, first_of_each, through_arrivals
-from meta.config import TrainingConfig
 from meta.dataset import keep_events, load
 from meta.supports import first_events
-from meta.training import as_scorer, train
+from meta.training import as_scorer
 
 
 @pytest.fixture
@@ -23,16 +22,6 @@ def test_only_what_others_did_strictly_before_now_is_counted(stream):
     # At the time of its second event: x of both others, y of one; the other y came at that time, z is a third event.
     assert counts_before(arrivals, first_events(stream, late, 2)).tolist() == [[2.0, 1.0, 0.0]]
     assert counts_before(arrivals, first_events(stream, late, 1)).tolist() == [[2.0, 1.0, 0.0]]
-
-
-@pytest.fixture(scope="module")
-def world(made_up):
-    return load(made_up / "interactions.jsonl", made_up / "items.jsonl", made_up / "users.jsonl")
-
-
-@pytest.fixture(scope="module")
-def trained(world):
-    return train(world, TrainingConfig(d=4, epochs=1), seed=0)
 
 
 def test_planted_events_of_the_future_change_no_score(world, trained):

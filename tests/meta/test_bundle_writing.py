@@ -23,11 +23,6 @@ CONFIG = TrainingConfig(d=8, epochs=2, validate_every=1)
 
 
 @pytest.fixture(scope="session")
-def world(made_up):
-    return load(made_up / "interactions.jsonl", made_up / "items.jsonl", made_up / "users.jsonl")
-
-
-@pytest.fixture(scope="session")
 def trained(world):
     return train(world, CONFIG, seed=0)
 

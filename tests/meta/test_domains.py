@@ -2,21 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from meta.config import TrainingConfig
-from meta.dataset import load
 from meta.domains import domain_offset, through_domains
 from meta.supports import first_events
-from meta.training import as_scorer, train
-
-
-@pytest.fixture(scope="module")
-def world(made_up):
-    return load(made_up / "interactions.jsonl", made_up / "items.jsonl", made_up / "users.jsonl")
-
-
-@pytest.fixture(scope="module")
-def trained(world):
-    return train(world, TrainingConfig(d=4, epochs=1), seed=0)
+from meta.training import as_scorer
 
 
 def test_the_offset_is_where_the_inner_loop_goes_in_the_domain(world, trained):

@@ -26,11 +26,6 @@ RECIPES = {
 
 
 @pytest.fixture(scope="module")
-def world(made_up) -> Dataset:
-    return load(made_up / "interactions.jsonl", made_up / "items.jsonl", made_up / "users.jsonl")
-
-
-@pytest.fixture(scope="module")
 def data_of(world, rated):
     ratings = load(rated / "interactions.jsonl", rated / "items.jsonl", rated / "users.jsonl")
     return lambda name: ratings if name.startswith("rating") else world

@@ -18,11 +18,6 @@ SPACE = {"dropout": search.Range(low=0.1, high=0.8), "d": search.Choices(choices
 DEADLINE_S = 120
 
 
-@pytest.fixture(scope="module")
-def world(made_up):
-    return load(made_up / "interactions.jsonl", made_up / "items.jsonl", made_up / "users.jsonl")
-
-
 def run(world, folder, *, trials=3, about=None, space=SPACE):
     return search.search(
         world, SHORT, space, folder, about=about or {"data": "one"}, trials=trials, timeout_s=None, seed=1,

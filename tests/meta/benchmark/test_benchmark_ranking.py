@@ -1,7 +1,5 @@
 import numpy as np
-import pytest
 
-from meta import dataset
 from meta.baselines import RECENCY
 from meta.benchmark import folds, ranking
 from meta.benchmark.lines import SEED, Line
@@ -48,11 +46,6 @@ def test_an_advantage_holds_where_its_interval_is_above_zero():
 def test_late_popularity_may_be_a_little_better_after_few_events():
     found = verdicts(ranking.judge(pooled(learned=0.595, control=0.5, start=0.5, late=0.6)))
     assert [found[f"fixed, k={k}: minus {ranking.LATE}"] for k in KS[1:]] == [True, True, True, False, False, False]
-
-
-@pytest.fixture
-def world(made_up):
-    return dataset.load(made_up / "interactions.jsonl", made_up / "items.jsonl", made_up / "users.jsonl")
 
 
 def test_a_split_holds_out_one_fold_and_stops_by_the_next(world):

@@ -6,7 +6,6 @@ import torch
 
 from meta.algorithms import Algorithm
 from meta.config import Objective, TrainingConfig
-from meta.dataset import load
 from meta.known import known_of
 from meta.model import Initialization
 from meta.refresh.warm import MisfitError, take_up
@@ -14,11 +13,6 @@ from meta.training import train
 from schemas import Item
 
 CONFIG = TrainingConfig(d=8, epochs=1)
-
-
-@pytest.fixture(scope="module")
-def world(made_up):
-    return load(made_up / "interactions.jsonl", made_up / "items.jsonl", made_up / "users.jsonl")
 
 
 @pytest.fixture(scope="module")
