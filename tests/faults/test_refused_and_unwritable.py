@@ -3,7 +3,6 @@
 Each ends the worker before anything is committed that was not applied, and says what to do.
 """
 
-import os
 import random
 from pathlib import Path
 
@@ -51,7 +50,6 @@ def test_a_producer_that_sends_nothing_sound_stops_the_worker_before_all_is_refu
         assert len(deployment.records(deployment.topic(Role.DEAD_LETTERS))) == 400
 
 
-@pytest.mark.skipif(not os.environ.get("FEWSTEP_TEST_ALL"), reason="FEWSTEP_TEST_ALL is not set")
 def test_without_the_limit_all_of_it_is_refused(broker: Broker, prefix: str, tmp_path: Path) -> None:
     program = altered("without_letter_limit")
     with Deployment(broker, prefix, tmp_path, partitions=1, environment=LIMIT, program=program) as deployment:

@@ -1,7 +1,6 @@
 """Workers die at random moments of a replay, and nothing of it can be seen in the state or in the lists.
 
-FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set the size; the defaults are small enough for every run of the suite. More
-kills than the default, and FEWSTEP_TEST_ALL, also run each number of workers on the other store.
+FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set the size; the defaults are small enough for every run of the suite.
 """
 
 import os
@@ -24,9 +23,6 @@ EVENTS_PER_USER = 20
 CHUNK = 200
 SECONDS_PER_KILL = 6.0
 START_MS = 1_700_000_000_000
-CASES = [(1, "memory"), (2, "rocksdict")]
-if os.environ.get("FEWSTEP_TEST_ALL") or KILLS > 2:
-    CASES += [(1, "rocksdict"), (2, "memory")]
 
 
 def made_up(rng: random.Random) -> list[FileEvent]:
@@ -66,7 +62,8 @@ def newest_offsets(events: list[FileEvent], positions: list[tuple[int, int]]) ->
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("workers", "store"), CASES)
+@pytest.mark.parametrize("store", ["memory", "rocksdict"])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_kills_lose_nothing_and_apply_nothing_twice(
     broker: Broker, prefix: str, tmp_path: Path, workers: int, store: str
 ) -> None:

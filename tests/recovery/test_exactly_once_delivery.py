@@ -1,7 +1,6 @@
 """Exactly once: whoever reads committed records sees each list once, however the workers are treated.
 
-FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set the size; more kills than the default also add the store in memory, and
-FEWSTEP_TEST_ALL a worker that is frozen in a step, with and without its fencing.
+FEWSTEP_TEST_EVENTS and FEWSTEP_TEST_KILLS set the size; more kills than the default also add the store in memory.
 """
 
 import os
@@ -23,7 +22,6 @@ from stream.broker import Broker
 
 FREEZE_S = float(os.environ.get("FEWSTEP_TEST_FREEZE_S", "8"))
 """Longer than the session timeout of the tests, so that a frozen worker loses its partitions."""
-ALL = bool(os.environ.get("FEWSTEP_TEST_ALL"))
 STORES = ["rocksdict", "memory"] if KILLS > 2 else ["rocksdict"]
 
 
@@ -150,7 +148,6 @@ def thawed(kafka: Broker, prefix: str, folder: Path, *changes: str) -> tuple[lis
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(not ALL, reason="FEWSTEP_TEST_ALL is not set")
 def test_a_worker_that_thaws_with_a_poll_in_hand_is_fenced(kafka: Broker, prefix: str, tmp_path: Path) -> None:
     twice, said = thawed(kafka, prefix, tmp_path)
     assert twice == []
@@ -158,6 +155,5 @@ def test_a_worker_that_thaws_with_a_poll_in_hand_is_fenced(kafka: Broker, prefix
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(not ALL, reason="FEWSTEP_TEST_ALL is not set")
 def test_without_fencing_it_publishes_lists_a_second_time(kafka: Broker, prefix: str, tmp_path: Path) -> None:
     assert thawed(kafka, prefix, tmp_path, "without_fencing")[0]
