@@ -199,6 +199,7 @@ def test_tastes_drift_and_the_loop_brings_the_lists_back_without_a_hand(served: 
         until(lambda: metric(served, "fewstep_items") == len(day.item_ids) + len(new))
         bad = traffic.hit_rate(shop.visits(next_day, DRIFTED, returning=RETURNING))
         assert bad < 0.7 * good
+        until(lambda: bool(served.records(served.topic(Role.REFRESH_REQUESTS))))  # a worker asks once a second
         (record,) = served.records(served.topic(Role.REFRESH_REQUESTS))
         assert RefreshRequest.model_validate_json(record.value).model_version == first
         asker = next(iter(traffic.newest))
