@@ -1,5 +1,6 @@
 """The program `fewstep`: configures logging and turns errors meant for the operator into one line and an exit code."""
 
+import asyncio
 import logging
 import sys
 
@@ -8,7 +9,7 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 refused by a gate, 130 interrupted."""
     try:
         sys.exit(_run())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):  # asyncio.Runner makes the second of an early first
         sys.exit(130)
 
 

@@ -12,7 +12,7 @@ from tiny_bundle import write_tiny_bundle
 from stream.bench import polls
 from stream.bench.grown import grow_bundle
 from stream.broker import Broker
-from stream.engine.blocks import BLOCK_ITEMS
+from stream.engine.blocks import BLOCK_ITEMS, ONE_BLOCK_ITEMS
 from stream.engine.bundle import load_bundle
 
 
@@ -47,13 +47,13 @@ def test_workers_and_a_backlog_answer_all_events(broker: Broker, tmp_path: Path)
     assert 0 < drained["warm_mib"] <= drained["peak_mib"]
 
 
-@pytest.mark.parametrize("n_items", [BLOCK_ITEMS, 2 * BLOCK_ITEMS + 5])
+@pytest.mark.parametrize("n_items", [ONE_BLOCK_ITEMS, ONE_BLOCK_ITEMS + 5])
 def test_a_grown_bundle_serves_in_blocks_what_it_would_serve_at_once(tmp_path: Path, n_items: int) -> None:
     manifest = write_tiny_bundle(tmp_path, model="m")
     name = grow_bundle(str(tmp_path), "m", n_items=n_items, seed=0)
     grown = load_bundle(str(tmp_path), name)
     assert (grown.manifest.n_items, grown.manifest.d) == (n_items, manifest.d)
-    assert len(grown.blocks.rows) == -(-n_items // BLOCK_ITEMS)
+    assert len(grown.blocks.rows) == (1 if n_items <= ONE_BLOCK_ITEMS else -(-n_items // BLOCK_ITEMS))
     users = np.random.default_rng(0).standard_normal((8, manifest.d)).astype(np.float32)
     expected = users @ grown.catalog.vectors.T + grown.tensors["prior"][0]
     np.testing.assert_allclose(grown.score(users, np.zeros(8, np.int64)), expected, atol=1e-5)
