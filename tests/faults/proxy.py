@@ -1,4 +1,4 @@
-"""A Kafka-aware proxy in front of a broker: delays or cuts chosen answers of those who connect through it.
+"""A Kafka-aware proxy in front of a broker: delays or cuts chosen answers, or loses requests, of those behind it.
 
 It reads the frames of the protocol (size; a request begins with api key, version and correlation id, an answer with the
 correlation id) and nothing else. Answers that name the broker's address, host and port side by side, are given the
@@ -35,7 +35,7 @@ _APIS = {api.value: api for api in Api}
 
 
 class FaultProxy:
-    """Runs in a thread of its own while entered; `delays` and `cuts` may be changed at any time."""
+    """Runs in a thread of its own while entered; `delays`, `cuts` and `losses` may be changed at any time."""
 
     def __init__(self, broker: str, *, seed: int = 0) -> None:
         self._target = int(broker.rpartition(":")[2])
@@ -47,8 +47,10 @@ class FaultProxy:
         """Each answer of this kind is held back for a time between these two, in seconds."""
         self.cuts: Counter[Api] = Counter()
         """So many answers of this kind are still to be lost: the broker has acted, the connection closes instead."""
+        self.losses: Counter[Api] = Counter()
+        """So many requests of this kind are still to be lost: the broker never hears of them, the connection closes."""
         self.done: Counter[str] = Counter()
-        """What was done so far: `delayed PRODUCE`, `cut FETCH`, ..."""
+        """What was done so far: `delayed PRODUCE`, `cut FETCH`, `lost PRODUCE`, ..."""
 
     @property
     def bootstrap_servers(self) -> str:
@@ -86,7 +88,7 @@ class FaultProxy:
             try:
                 # Whichever side ends first ends the other.
                 ways = [
-                    asyncio.create_task(_requests(reader, forth, asked)),
+                    asyncio.create_task(self._requests(reader, forth, asked)),
                     asyncio.create_task(self._answers(back, writer, asked)),
                 ]
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -96,6 +98,21 @@ class FaultProxy:
             finally:
                 forth.close()
                 writer.close()
+
+    async def _requests(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict[int, int]
+    ) -> None:
+        while True:
+            frame = await _frame(reader)
+            key, _, correlation = _REQUEST.unpack_from(frame)
+            api = _APIS.get(key)
+            if api is not None and self.losses[api] > 0:
+                self.losses[api] -= 1
+                self.done[f"lost {api.name}"] += 1
+                return
+            asked[correlation] = key
+            writer.write(_SIZE.pack(len(frame)) + frame)
+            await writer.drain()
 
     async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict[int, int]) -> None:
         while True:
@@ -116,15 +133,6 @@ class FaultProxy:
     @staticmethod
     def _address(port: int) -> bytes:
         return _HOST.encode() + _SIZE.pack(port)
-
-
-async def _requests(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict[int, int]) -> None:
-    while True:
-        frame = await _frame(reader)
-        key, _, correlation = _REQUEST.unpack_from(frame)
-        asked[correlation] = key
-        writer.write(_SIZE.pack(len(frame)) + frame)
-        await writer.drain()
 
 
 async def _frame(reader: asyncio.StreamReader) -> bytes:

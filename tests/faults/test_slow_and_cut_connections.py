@@ -164,6 +164,42 @@ def test_an_answer_that_is_lost_for_good_ends_the_worker_and_costs_no_event(
 
 
 @pytest.mark.timeout(600)
+def never_sent(broker: Broker, prefix: str, folder: Path, *changes: str) -> tuple[int, int]:
+    """The only message that carries three dead letters gets lost on its way, and is not sent again. Gives how many
+    letters there are when all is committed, and how often a worker was ready."""
+    program = altered("without_resending", *changes)
+    with (
+        FaultProxy(broker.bootstrap_servers) as proxy,
+        Deployment(
+            broker, prefix, folder, servers=proxy.bootstrap_servers, program=program, partitions=1
+        ) as deployment,
+    ):
+        deployment.start_worker()
+        deployment.wait_for_log("ready:")
+        proxy.losses[Api.PRODUCE] = 1
+        deployment.send([FileEvent(f"u{number}", None, b"{ no event") for number in range(3)])
+
+        def is_committed() -> bool:
+            deployment.revive()
+            return committed(deployment).get(0, 0) == 3
+
+        wait_until(is_committed)
+        assert proxy.done["lost PRODUCE"] == 1
+        return len(deployment.records(deployment.topic(Role.DEAD_LETTERS))), deployment.log().read_text().count(
+            "ready:"
+        )
+
+
+def test_what_never_reached_the_broker_ends_the_worker_and_is_sent_by_the_next(
+    broker: Broker, prefix: str, tmp_path: Path
+) -> None:
+    assert never_sent(broker, prefix, tmp_path) == (3, 2)
+
+
+def test_where_it_counts_as_sent_it_is_lost(broker: Broker, prefix: str, tmp_path: Path) -> None:
+    assert never_sent(broker, prefix, tmp_path, "without_complaint") == (0, 1)
+
+
 def test_a_start_with_a_backlog_and_slow_offsets_skips_nothing(broker: Broker, prefix: str, tmp_path: Path) -> None:
     made = events(random.Random(5), 1500)
     with (
