@@ -60,6 +60,9 @@ _RATING_RECIPE: dict[str, Any] = {
 """Defaults where the objective is rating: it starts from factors in closed form and needs few epochs from there."""
 
 
+SupportSize = Annotated[int, Field(ge=0, le=1000)]
+
+
 class TrainingConfig(BaseModel):
     """Sizes of the model and the recipe of the outer loop. The defaults were measured on MovieLens-100K."""
 
@@ -107,16 +110,16 @@ class TrainingConfig(BaseModel):
             " users whose tastes switch; 0 weighs all alike",
         ),
     ] = 0
-    positions: Annotated[int, Field(ge=1, le=1000, description="Recent events with an attention logit each")] = 32
     taus_days: Annotated[
         tuple[float, ...], Field(min_length=1, description="Decay times of the recent popularity, in days")
     ] = (20.0, 100.0)
     prior_rows: Annotated[int, Field(ge=1, le=256, description="Most times at which the prior is tabulated")] = 256
     support_sizes: Annotated[
-        tuple[int, ...], Field(min_length=1, description="Support sizes to draw from, when the query starts later")
+        tuple[SupportSize, ...],
+        Field(min_length=1, description="Support sizes to draw from, when the query starts later"),
     ] = (0, 1, 2, 3, 5, 10, 20)
     long_support_sizes: Annotated[
-        tuple[int, ...], Field(description="Sizes added for tasks whose query starts right after the support")
+        tuple[SupportSize, ...], Field(description="Sizes added for tasks whose query starts right after the support")
     ] = (32,)
     fixed_query_begin: Annotated[
         int, Field(ge=1, description="First query event of the tasks that hide the events in between")
@@ -159,6 +162,14 @@ class TrainingConfig(BaseModel):
         float, Field(gt=0, lt=1, description="Share of the users kept for early stopping and for the measures")
     ] = 0.1
     validate_every: Annotated[int, Field(ge=1, description="Epochs between two looks at the validation users")] = 5
+
+    @property
+    def window(self) -> int:
+        """The most events of a support set, and so how many of the newest have a weight of their own by position.
+
+        Let a worker's `state.window` be no larger: to older events the last of these weights applies.
+        """
+        return max(1, *self.support_sizes, *self.long_support_sizes)
 
     @model_validator(mode="before")
     @classmethod

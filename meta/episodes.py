@@ -116,7 +116,7 @@ def draw(
         slides = rng.random(len(users)) < config.sliding_share
         moved = rng.integers(0, lengths)
         k, query = np.where(slides, moved, k), np.where(slides, moved, query)
-        begin = np.where(slides, np.maximum(0, moved - max(config.support_sizes)), 0)
+        begin = np.where(slides, np.maximum(0, moved - config.window), 0)
     rated = config.objective.rating
     tasks = episodes(
         dataset, users, k, query_begin=query, support_begin=begin, query_events=config.query_events, rated=rated
@@ -130,7 +130,7 @@ def draw(
 def _spliced(dataset: Dataset, users: np.ndarray, config: TrainingConfig, rng: np.random.Generator) -> Episodes:
     """Tasks from anywhere in the histories of `users` as if these had just switched tastes: all but the newest events
     of the support set are another user's. The profile is that user's too, for what it says dates from before."""
-    window = max(config.support_sizes)
+    window = config.window
     longest = np.minimum(max(_FEWEST_NEW, window // 2), dataset.lengths[users] - 1)
     newest = rng.integers(_FEWEST_NEW, longest + 1)
     k = rng.integers(newest, dataset.lengths[users])

@@ -56,7 +56,7 @@ class Initialization(nn.Module):
         self.start = drawn(d, scale=0.0 if self.rating else 0.1)
         self.user_weights = drawn(known.n_user_features, self.width, scale=0.01)
         self.attention_key = drawn(d, scale=0.1)
-        self.position_logits = nn.Parameter(torch.zeros(config.positions, 1))
+        self.position_logits = nn.Parameter(torch.zeros(config.window, 1))
         self.kind_logits = nn.Parameter((known.kind_weights[:, None] < 0) * _IGNORED_LOGIT)
         self.value_map = nn.Parameter(torch.eye(d, self.width))
         self.log_scale = nn.Parameter(torch.tensor(math.log(4.0)))
@@ -87,7 +87,7 @@ class Initialization(nn.Module):
         self.agrees = config.agreement > 0 and self.traits.pooled and not (self.traits.encoder or self.rating)
         if not self.agrees:
             return
-        newer = torch.arange(config.positions, dtype=torch.float32)[:, None]
+        newer = torch.arange(config.window, dtype=torch.float32)[:, None]
         self.recency_logits = nn.Parameter(_RECENCY_SLOPE * newer)
         self.share_logits = nn.Parameter(torch.zeros_like(newer))
         self.agreement_event = nn.Parameter(torch.randn(config.d, config.agreement, generator=generator) * 0.1)

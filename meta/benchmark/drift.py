@@ -26,7 +26,9 @@ WORLD_SEED = 1
 SIZES = synthetic.Sizes(users=3500, items=800, events_per_user=80, drift_share=0.4)
 KNOWN_FOLDS = (1, 4, 7)
 """Of ten, those whose users are trained on"""
-RECIPE = TrainingConfig(agreement=8, epochs=60, dropout=0.3, fixed_share=0.0, sliding_share=0.7, spliced_share=0.3)
+RECIPE = TrainingConfig(
+    agreement=8, epochs=60, dropout=0.3, fixed_share=0.0, sliding_share=0.7, spliced_share=0.3, long_support_sizes=()
+)
 LEARNED, CONTROL, ORDINARY = "fewstep", "trained without steps", "trained without switches"
 ARMS = {
     LEARNED: RECIPE,

@@ -25,7 +25,7 @@ from schemas import Item, Manifest
 LEAST_SHARE = 1 / 8
 """A warm start takes the share of the epochs that new events have of all, and no less than this."""
 _MOST_UNKNOWN = 0.01
-_SHAPE = ("algorithm", "objective", "d", "inner_steps", "positions", "taus_days")
+_SHAPE = ("algorithm", "objective", "d", "inner_steps", "window", "taus_days")
 _log = logging.getLogger("fewstep.refresh")
 
 
@@ -68,8 +68,9 @@ def obstacle(incumbent: Incumbent, window: Window, recipe: TrainingConfig, *, mi
     manifest = incumbent.served.manifest
     if not incumbent.parameters:
         return "the served version has no parameters to start from"
+    served = recipe_of(incumbent, None)
     for name in _SHAPE:
-        before, now = manifest.hyper_parameters.get(name), recipe.model_dump(mode="json")[name]
+        before, now = getattr(served, name), getattr(recipe, name)
         if before != now:
             return f"{name} was {before} and is {now}"
     dataset = load(window.judged, window.items, window.profiles, like=manifest)
