@@ -55,6 +55,7 @@ class Deployment:
         )
         self._environment = dict(environment or {})
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
+        self._started: dict[int, float] = {}
         create_topics(self.settings, partitions=partitions, replication_factor=1)
         write_tiny_bundle(folder / "models", n_items=n_items)
 
@@ -83,6 +84,7 @@ class Deployment:
             "--data-dir", str(self.folder / f"state-{number}"),
             "--delivery", delivery or self.settings.worker.delivery,
         ]  # fmt: skip
+        self._started[number] = monotonic()
         with self.log(number).open("ab") as log:
             self._workers[number] = subprocess.Popen(
                 command,
@@ -122,6 +124,10 @@ class Deployment:
     def pid(self, number: int = 0) -> int:
         """Process id of a worker."""
         return self._workers[number].pid
+
+    def age(self, number: int = 0) -> float:
+        """Seconds since this worker was last started."""
+        return monotonic() - self._started[number]
 
     def numbers(self) -> list[int]:
         """Of all workers that were started and not stopped for good."""

@@ -34,6 +34,9 @@ def worker(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what Faust and the Kafka client do.")] = False,
 ) -> None:
     """Consume events, adapt, publish lists; run as many as there are partitions, at most."""
+    from stream.shell.heap import share_one_heap
+
+    share_one_heap()
     from stream.engine.bundle import load_bundle
     from stream.engine.watch import Watch
     from stream.shell.preflight import check_cluster

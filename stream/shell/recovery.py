@@ -15,6 +15,7 @@ from mode import Service
 
 from schemas.errors import StateError
 from stream.core.codec import decode_row
+from stream.shell.heap import return_unused
 from stream.shell.polls import Slice
 
 
@@ -104,6 +105,7 @@ class BatchRecovery(Recovery):
         self.app.consumer.stop_flow()
         await self.app.consumer.wait_for_stopped_flow()
         await super().on_recovery_completed(generation_id)
+        return_unused()  # what was fetched is in the store now, and partitions that went took their databases along
 
     @Service.task
     async def _slurp_changelogs(self) -> None:

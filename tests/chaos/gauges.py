@@ -23,10 +23,12 @@ class Sample(NamedTuple):
     rss_mib: float
     handles: int
     threads: int
+    stores: int
+    """Open databases, one for each partition that it holds; 0 with the memory store."""
 
 
 class Slope(NamedTuple):
-    """A least-squares slope a minute, and half of its 95 % interval."""
+    """A least-squares slope a minute with as many partitions held, and half of its 95 % interval."""
 
     per_minute: float
     margin: float
@@ -73,9 +75,9 @@ class Gauges:
                 self.samples.setdefault((number, pid), []).append(found)
 
     def write(self, path: Path) -> None:
-        """All samples as lines of worker, pid, seconds, MiB, handles, threads."""
+        """All samples as lines of worker, pid, seconds, MiB, handles, threads, open databases."""
         rows = ((*process, *one) for process, samples in sorted(self.samples.items()) for one in samples)
-        names = "worker,pid,at_s,rss_mib,handles,threads"
+        names = "worker,pid,at_s,rss_mib,handles,threads,stores"
         path.write_text("\n".join([names, *(",".join(map(str, row)) for row in rows)]) + "\n")
 
     def trends(self) -> list[Trend]:
@@ -106,19 +108,25 @@ def _slope(samples: list[Sample], name: str) -> Slope:
     blocks: dict[int, list[Sample]] = {}
     for one in samples:
         blocks.setdefault(int((one.at - samples[0].at) // BLOCK_S), []).append(one)
-    x = np.array([np.mean([one.at / 60 for one in block]) for block in blocks.values()])
-    y = np.array([np.mean([getattr(one, name) for one in block]) for block in blocks.values()])
-    x -= x.mean()
-    slope = (x @ y) / (x @ x)
-    rest = y - y.mean() - slope * x
-    return Slope(float(slope), float(T_95 * np.sqrt(rest @ rest / (len(x) - 2) / (x @ x))))
+    means = {
+        field: np.array([np.mean([getattr(one, field) for one in block]) for block in blocks.values()])
+        for field in ("at", "stores", name)
+    }
+    # A partition more costs memory and handles for as long as it is held: that is no growth.
+    columns = [np.ones(len(blocks)), means["at"] / 60, means["stores"]]
+    x = np.stack(columns[: 2 if np.ptp(means["stores"]) == 0 else 3], axis=1)
+    inverse = np.linalg.inv(x.T @ x)
+    fitted = inverse @ x.T @ means[name]
+    rest = means[name] - x @ fitted
+    return Slope(float(fitted[1]), float(T_95 * np.sqrt(rest @ rest / (len(x) - x.shape[1]) * inverse[1, 1])))
 
 
 def _sample(pid: int, now: float) -> Sample | None:
     process = Path("/proc") / str(pid)
     try:
         fields = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-        handles = len(list((process / "fd").iterdir()))
-        return Sample(now, int(fields["VmRSS"].split()[0]) / 1024, handles, int(fields["Threads"]))
+        opened = [one.readlink() for one in (process / "fd").iterdir()]
+        stores = sum(path.match("*.db/LOCK") for path in opened)
+        return Sample(now, int(fields["VmRSS"].split()[0]) / 1024, len(opened), int(fields["Threads"]), stores)
     except (OSError, KeyError):  # it has just ended
         return None

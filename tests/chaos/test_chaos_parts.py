@@ -40,11 +40,13 @@ def test_traffic_is_of_every_kind_and_nobody_has_both_profile_and_tombstone() ->
 @pytest.mark.parametrize(("growth", "told"), [(0.0, []), (2.0, ["worker 0 grows"])])
 def test_memory_that_grows_after_the_warm_up_is_told(growth: float, told: list[str]) -> None:
     gauges = Gauges()
-    times = [number * EVERY_S for number in range(round(4 * WARM_UP_S / EVERY_S))]
-    # What happens while it warms up does not count.
-    gauges.samples[0, 1] = [
-        Sample(at, 100 + (at if at < WARM_UP_S else WARM_UP_S + growth * at / 60), 40, 9) for at in times
-    ]
+    gauges.samples[0, 1] = []
+    for number in range(round(4 * WARM_UP_S / EVERY_S)):
+        at = number * EVERY_S
+        stores = 1 + (at > 3 * WARM_UP_S)
+        # What happens while it warms up does not count, nor what one more partition takes.
+        grown = at if at < WARM_UP_S else WARM_UP_S + growth * at / 60
+        gauges.samples[0, 1].append(Sample(at, 100 + grown + 10 * stores, 40 + 9 * stores, 9, stores))
     gauges.samples[1, 2] = gauges.samples[0, 1][: round(WARM_UP_S / EVERY_S)]  # this one did not live long enough
     assert growing(gauges.trends()) == told
     assert [(one.worker, one.processes) for one in gauges.peaks()] == [(0, 1), (1, 1)]
