@@ -1,4 +1,4 @@
-"""Which events of a held-out user a scorer has to foresee."""
+"""Which events of a held-out user a scorer has to predict."""
 
 from enum import StrEnum
 

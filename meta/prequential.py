@@ -89,7 +89,7 @@ def evaluate_stream(stream: Stream, asked: dict[str, list[Asked]], *, seed: int)
     """
     tested = np.flatnonzero(stream.positive & (np.arange(len(stream.users)) >= stream.start))
     if not len(tested):
-        raise DataError("no positive event after the warm-up: nothing to foresee")
+        raise DataError("no positive event after the warm-up: nothing to predict")
     baselines, before = baseline_hits(stream, seed=seed)
     hits = {ARMS[0]: published_hits(stream, asked), **dict(zip(ARMS[1:], baselines, strict=True))}
     few = tested[before[tested] < FEW]

@@ -51,7 +51,7 @@ def late_counts(dataset: Dataset) -> np.ndarray:
 def best_tau(dataset: Dataset) -> float:
     """The tau in days with the best nDCG@10 for the later events of training users, mean over the usual k.
 
-    Only events before each user's now are counted, so that what is to be foreseen does not help.
+    Only events before each user's now are counted, so that what is to be predicted does not help.
     """
     users = np.flatnonzero(dataset.lengths)
     if len(users) > _CHOOSING_USERS:

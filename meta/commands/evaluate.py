@@ -28,7 +28,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder for a page with plots, report.html, and its figures as JSON")
     ] = None,
     prequential: Annotated[
-        bool, typer.Option(help="With --lists: HR@10 over a stream, each event foreseen by the list before it")
+        bool, typer.Option(help="With --lists: HR@10 over a stream, each event predicted by the list before it")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of ties and of the bootstrap")] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print all measures as JSON")] = False,

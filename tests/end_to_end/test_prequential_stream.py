@@ -1,4 +1,4 @@
-"""Test, then learn, through Kafka: each event is foreseen by a list that the worker published just before it."""
+"""Test, then learn, through Kafka: each event is predicted by a list that the worker published just before it."""
 
 import json
 import subprocess

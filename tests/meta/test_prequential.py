@@ -34,7 +34,7 @@ def stream(write_lines) -> Stream:
 RIGHT = [answer("ann", ["i2"], 2, 0), answer("bob", ["i9"], 0, 1), answer("bob", ["i7", "i4"], 1, 2)]
 
 
-def test_each_event_is_foreseen_by_the_list_before_it(stream, write_lines):
+def test_each_event_is_predicted_by_the_list_before_it(stream, write_lines):
     found = evaluate_stream(stream, read_asked(write_lines("lists.jsonl", RIGHT)), seed=0)
     assert (found["n_events"], found["n_few"]) == (2, 2)
     assert found["hit_rate"][ARMS[0]] == 1.0
