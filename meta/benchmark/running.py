@@ -20,9 +20,10 @@ _data: list[Dataset] = []
 
 
 def run(names: Sequence[str], folds: Sequence[int], *, tell: Tell) -> Iterator[tuple[str, Findings]]:
-    """Findings of each section, as soon as all of its splits are measured, in the order given."""
+    """Findings of each section, in the order given, once all of its splits and the sections before it are measured."""
     jobs = [(name, fold) for name in names for fold in (folds[:1] if BY_NAME[name].once else folds)]
     parts: dict[tuple[str, int], Any] = {}
+    left = list(names)
     with _pool() as pool:
         waiting = {pool.submit(_measure, *job): job for job in jobs}
         tell(f"0 of {len(jobs)} parts")
@@ -30,8 +31,9 @@ def run(names: Sequence[str], folds: Sequence[int], *, tell: Tell) -> Iterator[t
             parts[waiting[done]], seconds = done.result()
             section, fold = waiting[done]
             tell(f"{len(parts)} of {len(jobs)} parts; {section}, fold {fold}: {seconds:.0f} s")
-    for name in names:
-        yield name, BY_NAME[name].findings([parts[job] for job in jobs if job[0] == name])
+            while left and all(job in parts for job in jobs if job[0] == left[0]):
+                name = left.pop(0)
+                yield name, BY_NAME[name].findings([parts[job] for job in jobs if job[0] == name])
 
 
 @contextmanager
