@@ -56,7 +56,7 @@ def test_erasing_sends_a_null_value_under_the_users_key(fewstep: Run, created: S
     assert (record.key, record.value, record.partition) == (b"u1", None, partition_of("u1"))
 
 
-@pytest.mark.parametrize("timestamp", ["yesterday", "2026-01-31T12:00:00", "1700000000"])
+@pytest.mark.parametrize("timestamp", ["yesterday", "2026-01-31T12:00:00", "1700000000", "1700000000000000"])
 def test_a_doubtful_timestamp_is_wrong_usage(fewstep: Run, timestamp: str) -> None:
     result = fewstep("send", "u1", "view", "i1", "--timestamp", timestamp)
     assert result.returncode == 2
