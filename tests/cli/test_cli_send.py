@@ -63,7 +63,7 @@ def test_a_doubtful_timestamp_is_wrong_usage(fewstep: Run, timestamp: str) -> No
     assert "timestamp" in result.stderr
 
 
-@pytest.mark.parametrize("user", ["", "x" * 257])
+@pytest.mark.parametrize("user", ["", "x" * 257, "\udcff"])
 @pytest.mark.parametrize("command", [["send", "USER", "view", "i1"], ["erase", "USER"]])
 def test_a_user_id_that_no_event_may_have_is_wrong_usage(fewstep: Run, command: list[str], user: str) -> None:
     assert fewstep(*[user if word == "USER" else word for word in command]).returncode == 2
