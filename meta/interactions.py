@@ -8,7 +8,7 @@ import polars as pl
 
 from meta import files
 from schemas import SCHEMA_VERSION, InteractionEvent
-from schemas.base import OLDEST_MS
+from schemas.base import NEWEST_MS, OLDEST_MS
 from schemas.errors import DataError
 
 CHUNK_ROWS = 500_000
@@ -83,7 +83,7 @@ def _is_plain(frame: pl.DataFrame) -> bool:
     holds = [
         pl.col(name).is_not_null() & pl.col(name).str.len_chars().is_between(1, most) for name, most in texts.items()
     ]
-    holds.append(pl.col("timestamp").is_not_null() & pl.col("timestamp").is_between(OLDEST_MS, 2**53 - 1))
+    holds.append(pl.col("timestamp").is_not_null() & pl.col("timestamp").is_between(OLDEST_MS, NEWEST_MS))
     if "event_id" in types:
         holds.append(pl.col("event_id").is_null() | pl.col("event_id").str.len_chars().is_between(1, 256))
     if "value" in types:

@@ -111,6 +111,20 @@ def create_file(store: Store, content: bytes, *names: str) -> bool:
     return True
 
 
+def require_writable(store: Store, *names: str) -> None:
+    """Write to a folder and take it back: better to hear of missing rights before a training than after it.
+
+    Raises BundleError where the folder cannot be written to.
+    """
+    path = _unfinished(path_of(store, *names, "probe"))
+    try:
+        store.filesystem.makedirs(_folder(path), exist_ok=True)
+        store.filesystem.pipe_file(path, b"")
+        store.filesystem.rm_file(path)
+    except Exception as error:  # as above
+        raise _unwritable(store, names, error) from error
+
+
 def list_names(store: Store, *names: str) -> list[str]:
     """Names of what lies in a folder, sorted; empty where there is no such folder. Unfinished files are left out.
 

@@ -11,6 +11,8 @@ SCHEMA_VERSION = 1
 
 # 1973-03-03 in milliseconds; as seconds it is the year 5138. Anything below is a timestamp in seconds.
 OLDEST_MS = 100_000_000_000
+# The last millisecond that RFC 3339 can write, 9999-12-31T23:59:59.999Z; microseconds since 1978 lie beyond it.
+NEWEST_MS = 253_402_300_799_999
 
 
 class Incoming(BaseModel):
@@ -32,7 +34,7 @@ class Outgoing(BaseModel):
 def epoch_ms(value: Any) -> int:
     """Read an RFC 3339 text or epoch milliseconds as epoch milliseconds (UTC).
 
-    Raises ValueError for a text without an offset, a number that looks like seconds, or anything else.
+    Raises ValueError for a text without an offset, a number that looks like seconds or microseconds, or anything else.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("expected RFC 3339 text or epoch milliseconds")
@@ -49,8 +51,8 @@ def epoch_ms(value: Any) -> int:
     milliseconds = int(round(value))  # noqa: RUF046 - round() is untyped for the union
     if milliseconds < OLDEST_MS:
         raise ValueError("before 1973: epoch milliseconds are expected, this looks like seconds")
-    if milliseconds >= 2**53:
-        raise ValueError("beyond the year 287396: epoch milliseconds are expected")
+    if milliseconds > NEWEST_MS:
+        raise ValueError("beyond the year 9999: epoch milliseconds are expected, this looks like a finer unit")
     return milliseconds
 
 

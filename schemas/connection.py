@@ -15,7 +15,9 @@ class KafkaSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bootstrap_servers: Annotated[str, Field(description="host:port[,host:port]")] = "127.0.0.1:9092"
-    topic_prefix: str = "fewstep-"
+    topic_prefix: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=200, description="Start of all topic names")
+    ] = "fewstep-"
     session_timeout_s: Annotated[float, Field(gt=0, description="A dead worker is noticed after this")] = 10.0
     request_timeout_s: Annotated[float, Field(gt=0)] = 20.0
     fetch_max_wait_ms: Annotated[int, Field(ge=1, description="A fetch without data returns after this")] = 500

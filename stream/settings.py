@@ -3,6 +3,7 @@
 Flag > environment (`FEWSTEP_` prefix, `__` between levels) > `fewstep.toml` in the working directory > default.
 """
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -159,12 +160,15 @@ class Settings(BaseSettings):
             for section, values in flags.items()
             if (kept := {name: value for name, value in values.items() if value is not None})
         }
+        _refuse_unknown_sections(cls)
         try:
             return cls(**given)  # type: ignore[arg-type]
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"fewstep.toml is no TOML: {error}; correct the file") from None
         except SettingsError as error:  # a list or an object in the environment is written as JSON
-            raise ConfigurationError(f"{error} of FEWSTEP_*: write it as JSON") from None
+            raise ConfigurationError(
+                f'{error}: write lists as JSON, such as FEWSTEP_LIMITS__EVENT_TYPES=\'["view", "listen"]\''
+            ) from None
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
@@ -178,3 +182,12 @@ class Settings(BaseSettings):
             raise ConfigurationError(
                 f"setting {name}{told}: {first['msg']}; correct the flag, {variable} or fewstep.toml"
             ) from None
+
+
+def _refuse_unknown_sections(settings: type[Settings]) -> None:
+    """Raise ConfigurationError for a variable of a section that does not exist: it would be left out silently."""
+    for variable in sorted(os.environ):
+        section, nested, _ = variable.removeprefix("FEWSTEP_").partition("__")
+        if nested and variable.startswith("FEWSTEP_") and section.lower() not in settings.model_fields:
+            sections = ", ".join(settings.model_fields).upper()
+            raise ConfigurationError(f"{variable} is no setting: FEWSTEP_ is followed by one of {sections}; correct it")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from schemas.errors import BundleError
+
 if TYPE_CHECKING:
     from meta.ledger import Publication
 
@@ -29,12 +31,15 @@ def list_versions(model_store: ModelStore, model: Model, json_output: Json = Fal
     from meta.store import open_store
 
     store = open_store(model_store)
+    versions = ledger.versions(store, model)
+    if not versions:
+        raise _no_model(model_store, model)
     served = ledger.head(store, model)
     told: dict[str, list[Any]] = {}
     for entry in ledger.history(store, model):
         told.setdefault(entry.version, []).append(entry)
     rows: list[dict[str, Any]] = []
-    for version in ledger.versions(store, model):
+    for version in versions:
         entries = told.get(version, [])
         rows.append(
             {
@@ -62,13 +67,12 @@ def show(
     from meta import ledger
     from meta.refresh.publishing import verify
     from meta.store import open_store, read_file
-    from schemas.errors import BundleError
 
     store = open_store(model_store)
     if version is None:
         served = ledger.head(store, model)
         if served is None:
-            raise BundleError(f"model store {model_store} has no model {model}: train it, or correct store and name")
+            raise _no_model(model_store, model)
         version = served.version
     manifest = verify(store, model, version)
     if json_output:
@@ -108,6 +112,10 @@ def rollback(
 
     kafka = kafka_settings(bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix)
     _tell(decide(model_store, model, kafka), json_output)
+
+
+def _no_model(model_store: str, model: str) -> BundleError:
+    return BundleError(f"model store {model_store} has no model {model}: train it, or correct store and name")
 
 
 def _tell(publication: "Publication", json_output: bool) -> None:

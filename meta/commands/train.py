@@ -53,7 +53,9 @@ def train(
     console = Console(stderr=True)
     recipe = read_config(config, algorithm=algorithm, objective=objective)
     # A wrong store or name should end the command now, not after the training.
-    store.read_latest(store.open_store(model_store), model)
+    target = store.open_store(model_store)
+    store.read_latest(target, model)
+    store.require_writable(target, model)
     with distributed.crew() as members:
         with console.status("reading"):
             dataset = load(interactions, items, users)

@@ -99,5 +99,5 @@ def _says(told: ModelAnnouncement, newest: Publication) -> bool:
 def _content(store: Store, model: str, version: str, name: str) -> bytes:
     content = read_file(store, model, version, name)
     if content is None:
-        raise BundleError(f"{model}/{version}/{name} of model store {store.url} does not exist")
+        raise BundleError(f"{model}/{version}/{name} of model store {store.url} does not exist: see fewstep model list")
     return content

@@ -23,7 +23,7 @@ from meta.refresh.report import Report
 from meta.refresh.settings import RefreshSettings
 from meta.refresh.window import Window, cut_window
 from meta.refresh.workplace import sweep, workplace
-from meta.store import Store, open_store
+from meta.store import Store, open_store, require_writable
 from meta.training import as_scorer
 from schemas import KafkaSettings, Manifest, Role, topic_name
 from schemas.errors import ConfigurationError, DataError, RefusedError
@@ -121,6 +121,7 @@ def refresh(order: Order, now: datetime, tell: Tell) -> tuple[Report, str]:
         return finish(
             "nothing new", [f"{n_new} new events since {incumbent.publication.version}, {least} are the least"]
         )
+    require_writable(store, order.model)
     try:
         with workplace() as folder:
             staged = _prepare(order, archive, state, incumbent, n_new, folder, progress, now)

@@ -51,6 +51,8 @@ def erase(
     """Forget a user: the worker deletes the support set and empties the published list."""
     if not 0 < len(user) <= _LONGEST_ID:
         raise typer.BadParameter(f"a user id has 1 to {_LONGEST_ID} characters, this has {len(user)}")
+    if any("\ud800" <= letter <= "\udfff" for letter in user):
+        raise typer.BadParameter("a user id is UTF-8 text, these bytes are not")
     settings = load_settings(bootstrap_servers, topic_prefix)
     _produce(settings.kafka, user, value=None, json_output=json_output)
 

@@ -39,7 +39,7 @@ def worker(
     share_one_heap()
     from stream.engine.bundle import load_bundle
     from stream.engine.watch import Watch
-    from stream.shell.preflight import check_cluster
+    from stream.shell.preflight import check_cluster, require_writable
     from stream.shell.worker import serve
 
     settings = Settings.load(
@@ -51,6 +51,7 @@ def worker(
     )
     _set_log_levels(verbose)
     signal.signal(signal.SIGTERM, _end)  # until the event loop takes over: nothing is in hand yet
+    require_writable(settings.state.data_dir)
     bundle = load_bundle(settings.model.store, settings.model.name)
     found = check_cluster(settings)
     logging.getLogger("fewstep.worker").info(

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from kafka.errors import for_code
+
 from schemas import TOPICS, KafkaSettings, topic_name
 from schemas.errors import BrokerError
 from stream.clients.connect import open_admin, partition_counts
@@ -36,7 +38,8 @@ def plan_topics(settings: Settings, partitions: int) -> list[PlannedTopic]:
 def create_topics(settings: Settings, *, partitions: int, replication_factor: int) -> dict[str, str]:
     """Create what is missing; gives `created` or `exists` per topic.
 
-    Raises BrokerError, before anything is created, if a co-partitioned topic exists with another partition count.
+    Raises BrokerError if a co-partitioned topic exists with another partition count, before anything is created, and
+    for what the broker refuses.
     """
     planned = plan_topics(settings, partitions)
     with open_admin(settings.kafka) as admin:
@@ -46,7 +49,7 @@ def create_topics(settings: Settings, *, partitions: int, replication_factor: in
                 _require_count(topic, existing[topic.name], settings.kafka)
         missing = [topic for topic in planned if topic.name not in existing]
         if missing:
-            _create(admin, missing, replication_factor)
+            _create(admin, missing, replication_factor, settings.kafka)
     return {topic.name: "exists" if topic.name in existing else "created" for topic in planned}
 
 
@@ -75,8 +78,8 @@ def _require_count(topic: PlannedTopic, count: int, kafka: KafkaSettings) -> Non
         )
 
 
-def _create(admin: Any, missing: list[PlannedTopic], replication_factor: int) -> None:
-    admin.create_topics(
+def _create(admin: Any, missing: list[PlannedTopic], replication_factor: int, kafka: KafkaSettings) -> None:
+    answer = admin.create_topics(
         {
             topic.name: {
                 "num_partitions": topic.partitions,
@@ -85,5 +88,13 @@ def _create(admin: Any, missing: list[PlannedTopic], replication_factor: int) ->
             }
             for topic in missing
         },
-        wait_for_metadata=True,
+        raise_errors=False,  # its exception holds the whole request, and the reason somewhere behind
     )
+    for topic in answer["topics"]:
+        if topic["error_code"]:
+            reason = topic.get("error_message") or for_code(topic["error_code"]).__name__
+            raise BrokerError(
+                f"topic {topic['name']} cannot be created at {kafka.bootstrap_servers}: {reason.rstrip('.')}; correct "
+                "--replication-factor or --partitions, or have the right to Create granted"
+            )
+    admin.wait_for_topics([topic.name for topic in missing])

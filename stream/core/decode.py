@@ -17,8 +17,9 @@ from schemas import (
     UserProfile,
     epoch_ms,
 )
+from schemas.base import NEWEST_MS
 from schemas.cloudevents import Envelope, MalformedError, open_envelope
-from stream.core.events import LATEST_MS, LONGEST_ID, Event, plain_event
+from stream.core.events import LONGEST_ID, Event, plain_event
 from stream.core.records import Record
 from stream.settings import LimitSettings
 
@@ -188,7 +189,7 @@ def _moment(given: int | None, envelope: Envelope, record: Record, limits: Limit
         except ValueError as error:
             raise _RejectedError(Refusal.INVALID, f"time of the CloudEvent: {error}") from None
     if moment is None:
-        if not 0 <= record.timestamp_ms < LATEST_MS:
+        if not 0 <= record.timestamp_ms <= NEWEST_MS:
             raise _RejectedError(Refusal.INVALID, "timestamp: missing, and the record has none that can be read")
         return record.timestamp_ms
     # A record without a timestamp (-1, message format 0) gives nothing to compare with.

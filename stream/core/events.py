@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from schemas import SCHEMA_VERSION, epoch_ms
+from schemas.base import NEWEST_MS
 from stream.settings import LimitSettings
 
 LONGEST_ID = 256
-LATEST_MS = 2**53
 _LONGEST_TYPE = 64
 _DEEPEST = 200
 """Levels of nesting that the schema's parser reads; orjson reads more."""
@@ -72,7 +72,7 @@ def _user(user_id: Any, key: bytes | None) -> bytes | None:
 
 def _moment(given: Any, timestamp_ms: int, limits: LimitSettings) -> int | None:
     if given is None:
-        return timestamp_ms if 0 <= timestamp_ms < LATEST_MS else None
+        return timestamp_ms if 0 <= timestamp_ms <= NEWEST_MS else None
     try:
         moment = epoch_ms(given)
     except ValueError:

@@ -46,7 +46,9 @@ def read_file(store: Store, *names: str, size: int | None = None) -> bytes:
         found = None if size is None else store.filesystem.size(path)
         content: bytes = store.filesystem.cat_file(path) if found == size else b""
     except FileNotFoundError as error:
-        raise BundleError(f"{where} does not exist: publish the model or correct model.store and model.name") from error
+        raise BundleError(
+            f"{where} does not exist: publish the model, or correct model.store, model.name or model.challenger"
+        ) from error
     except Exception as error:  # remote filesystems have errors of their own, without a common base
         raise BundleError(f"{where} cannot be read: {_line(error)}; check the store and its rights") from error
     if found != size:

@@ -1,14 +1,16 @@
-"""What must hold before the worker starts: topics, equal partition counts, and transactions if asked for."""
+"""What must hold before the worker starts: folder, topics, equal partition counts, transactions if asked for."""
 
 import asyncio
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaError, TransactionalIdAuthorizationFailed
 
 from schemas import TOPICS, KafkaSettings, Role, topic_name
-from schemas.errors import BrokerError
+from schemas.errors import BrokerError, ConfigurationError
 from stream.clients.connect import TopicFacts, may_join, open_admin, wait_for_broker
 from stream.settings import Settings
 from stream.shell.transactions import new_producer, transactional_id
@@ -46,6 +48,22 @@ def check_cluster(settings: Settings) -> Cluster:
         counts[topic_name(Role.DEAD_LETTERS, prefix)],
         {topic_name(role, prefix): topics[topic_name(role, prefix)].topic_id for role in READ},
     )
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder of the local state where it is missing.
+
+    Raises ConfigurationError if nothing can be written there: Faust would fail over it in its start, and a supervisor
+    would start the worker again for ever.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"local state cannot be kept in {folder} ({(error.strerror or str(error)).lower()}): correct --data-dir or "
+            "state.data_dir, or the rights on it"
+        ) from error
 
 
 def require_topics(partitions: Mapping[str, int], settings: Settings) -> int:

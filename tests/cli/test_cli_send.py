@@ -56,14 +56,14 @@ def test_erasing_sends_a_null_value_under_the_users_key(fewstep: Run, created: S
     assert (record.key, record.value, record.partition) == (b"u1", None, partition_of("u1"))
 
 
-@pytest.mark.parametrize("timestamp", ["yesterday", "2026-01-31T12:00:00", "1700000000"])
+@pytest.mark.parametrize("timestamp", ["yesterday", "2026-01-31T12:00:00", "1700000000", "1700000000000000"])
 def test_a_doubtful_timestamp_is_wrong_usage(fewstep: Run, timestamp: str) -> None:
     result = fewstep("send", "u1", "view", "i1", "--timestamp", timestamp)
     assert result.returncode == 2
     assert "timestamp" in result.stderr
 
 
-@pytest.mark.parametrize("user", ["", "x" * 257])
+@pytest.mark.parametrize("user", ["", "x" * 257, "\udcff"])
 @pytest.mark.parametrize("command", [["send", "USER", "view", "i1"], ["erase", "USER"]])
 def test_a_user_id_that_no_event_may_have_is_wrong_usage(fewstep: Run, command: list[str], user: str) -> None:
     assert fewstep(*[user if word == "USER" else word for word in command]).returncode == 2

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from command_line import Run
 
 from stream.broker import Broker
@@ -66,3 +67,13 @@ def test_address_and_prefix_come_from_the_environment_and_a_flag_outranks_it(
         f"{prefix}interactions",
         f"{prefix}-support-sets-changelog",
     }
+
+
+def test_more_copies_than_brokers_are_refused_in_one_line(fewstep: Run, broker: Broker, at: list[str]) -> None:
+    if not broker.keeps_data:
+        pytest.skip("the embedded broker takes any replication factor")
+    result = fewstep("topics", "create", "--replication-factor", "3", *at)
+    assert result.returncode == 1
+    assert "replication factor" in result.stderr
+    assert "correct --replication-factor" in result.stderr
+    assert len(result.stderr) < 500

@@ -9,7 +9,7 @@ from stream.core.records import Record
 from stream.settings import LimitSettings
 
 OLDEST_MS = 100_000_000_000
-NEWEST_MS = 2**53
+NEWEST_MS = 253_402_300_800_000
 
 
 class RefusedError(Exception):

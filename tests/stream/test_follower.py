@@ -96,7 +96,7 @@ def no_manifest(store: Path, manifest: Manifest) -> None:
         (not_finite, "holds NaN"),
         (misshapen, "the manifest says float32"),
         (of_another_format, "another format, 0"),
-        (no_manifest, "does not exist"),
+        (no_manifest, "does not exist: publish the model, or correct model.store, model.name or model.challenger"),
     ],
 )
 def test_a_bundle_that_is_not_sound_leaves_the_old_one_with_the_reason_said_once(

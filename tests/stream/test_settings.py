@@ -35,6 +35,7 @@ def test_event_types_are_declared_as_a_json_list(monkeypatch: pytest.MonkeyPatch
         ("FEWSTEP_STATE__WINDOW", "many", "state.window"),
         ("FEWSTEP_STATE__STORE", "redis", "state.store"),
         ("FEWSTEP_WORKER__APP_ID", "a b", "worker.app_id"),
+        ("FEWSTEP_KAFKA__TOPIC_PREFIX", "a b/", "kafka.topic_prefix"),
     ],
 )
 def test_a_wrong_value_names_the_setting_and_the_variable(
@@ -65,7 +66,13 @@ def test_an_unknown_section_of_the_file_is_refused(elsewhere: Path) -> None:
 
 def test_a_list_in_the_environment_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEWSTEP_LIMITS__EVENT_TYPES", "view,listen")
-    with pytest.raises(ConfigurationError, match=r"limits.*JSON"):
+    with pytest.raises(ConfigurationError, match=r"limits.*JSON, such as FEWSTEP_LIMITS__EVENT_TYPES"):
+        Settings.load()
+
+
+def test_an_unknown_section_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEWSTEP_KAFAK__TOPIC_PREFIX", "x-")
+    with pytest.raises(ConfigurationError, match=r"FEWSTEP_KAFAK__TOPIC_PREFIX is no setting.*KAFKA, MODEL"):
         Settings.load()
 
 

@@ -63,6 +63,7 @@ def fill(send, world, events) -> None:
 
 def test_versions_are_listed_shown_and_served_again_in_one_command(command, kafka, tmp_path):
     store = open_store(str(tmp_path / "store"))
+    assert "has no model films: train it" in run(command("model", "list"), code=1)
     for number, version in enumerate(("v1", "v2"), 1):
         write_tiny_bundle(tmp_path / "store", model="films", version=version, seed=number, latest=False)
         write_file(store, b"a card", "films", version, "README.md")
@@ -71,6 +72,8 @@ def test_versions_are_listed_shown_and_served_again_in_one_command(command, kafk
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert [(one["version"], one["served"]) for one in run(command("model", "list"))] == [("v1", False), ("v2", True)]
     assert run(command("model", "show"))["version"] == "v2"
+
+    assert "does not exist: see fewstep model list" in run(command("model", "promote", "v9"), code=1)
 
     back = run(command("model", "rollback"))
     assert (back["version"], back["action"]) == ("v1", "rollback")

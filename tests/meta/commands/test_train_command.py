@@ -11,7 +11,7 @@ from meta.commands.train import train
 from meta.dataset import load
 from meta.served import load_served
 from meta.supports import first_events
-from schemas.errors import ConfigurationError, DataError
+from schemas.errors import BundleError, ConfigurationError, DataError
 from stream.engine.bundle import load_bundle
 
 
@@ -118,7 +118,8 @@ def test_importing_the_command_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_a_wrong_store_is_told_before_the_training(run):
-    done = run(model_store="nowhere://x")
-    assert isinstance(done.exception, ConfigurationError)
+@pytest.mark.parametrize(("url", "error"), [("nowhere://x", ConfigurationError), ("/dev/null/store", BundleError)])
+def test_a_store_that_cannot_be_written_is_told_before_the_training(run, url, error):
+    done = run(model_store=url)
+    assert isinstance(done.exception, error)
     assert "epoch" not in done.stderr
