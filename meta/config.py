@@ -106,8 +106,8 @@ class TrainingConfig(BaseModel):
         int,
         Field(
             ge=0,
-            description="Rank of the agreement with the newest events that weighs the events of the inner loss, for"
-            " users whose tastes switch; 0 weighs all alike",
+            description="Rank of the agreement of newer events with older ones, which tells the inner loss where tastes"
+            " switched and what to leave out; 0 weighs all events alike",
         ),
     ] = 0
     taus_days: Annotated[

@@ -98,8 +98,8 @@ def draw(
 ) -> Episodes:
     """One random task per user, and for a share of them a second one, after a switch of tastes.
 
-    `over` is the share of the training that is over: the second tasks grow fewer, to none at its end. They teach what
-    a switch looks like, and in the end the model learns again how rare it is.
+    `over` is the share of the training that is over: the second tasks grow fewer, a quarter at its middle and none at
+    its end. They teach what a switch looks like, and in the end the model learns again how rare it is.
 
     Of the first ones, a share of the users with events enough hides what lies between the support set and a fixed query
     set, so that the query set is the same at every k; for the others the query set is the rest. Another share has its
@@ -123,7 +123,7 @@ def draw(
     )
     if not config.spliced_share:
         return tasks
-    some = users[(rng.random(len(users)) < config.spliced_share * (1.0 - over)) & (lengths > _FEWEST_NEW)]
+    some = users[(rng.random(len(users)) < config.spliced_share * (1.0 - over) ** 2) & (lengths > _FEWEST_NEW)]
     return _together(tasks, _spliced(dataset, some, config, rng))
 
 

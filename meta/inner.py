@@ -11,13 +11,16 @@ for events that say no, catalog vectors Q `(n_items, d)`, prior z `(n_items,)`, 
     g       = (k/5)^rho * (W Q' softmax(Q u + z) - sum_s w_s q_s) + lambda_t (u - u_start)
     u      <- u - alpha_t * g          (alpha_t: one step size per coordinate, as in Meta-SGD, arXiv:1707.09835)
 
-Where tastes may switch (tensor `recency_logits`), w_s is the weight of its kind times a share c_s, with keys p:
+Where tastes may switch (tensor `switch_logits`), w_s is the weight of its kind times a share c_s: how likely it is that
+the tastes of event s are those of now. With keys p, m_s = exp(attention's logit of the kind), and pi_s for how likely
+it is that the last switch came right before s,
 
-    c = softmax(share logit of the position + (A' p_s) . (B' r))
-    r = sum_s softmax(recency logit of the position + attention's logit of the kind) p_s
+    pi  = softmax(switch logit of the position - sum_{t >= s} m_t (B' p_t) . r_s),    c_s = sum_{t <= s} pi_t
+    r_s = sum_{t < s} m_t (A' p_t) / (1 + sum_{t < s} m_t)
 
-so that events which agree with the newest ones outweigh a longer past that does not. An event whose kind says little of
-a taste, above all one that says no, says little of a new one.
+where the logit of the oldest event is 0: all is of one taste. Each event that disagrees with all before it adds to the
+evidence, as in change-point detection (arXiv:0710.3742), and where nothing tells of a switch the past counts in full.
+An event whose kind says little of a taste, above all one that says no, says little of a new one.
 
 An event that says no is repelled linearly: it has no expectation term, so its loss has no minimum to run to, and K
 steps of bounded size keep it finite. Where the catalog is too large, the softmax ranges over a fixed sample of its
@@ -142,16 +145,19 @@ def support_weights(support: Support, theta: Tensors) -> Tensor:
 
 
 def loss_shares(support: Support, keys: Tensor | None, theta: Tensors) -> Tensor:
-    """What share of the inner loss each event has (batch, support), its kind's weight aside: all alike, or by position
-    and by agreement with the newest events that tell of a taste, from the events' keys (batch, support, d)."""
+    """What share of the inner loss each event has (batch, support), up to a factor and its kind's weight aside: all
+    alike, or by how likely it is that no switch of tastes came after it, from the events' keys (batch, support, d)."""
     mask = support.mask
-    if keys is None or "recency_logits" not in theta:
+    if keys is None or "switch_logits" not in theta:
         return mask
-    telling = functional.embedding(support.kind, theta["kind_logits"])[..., 0]
-    recent = softmax_of_known(at_positions(support, theta["recency_logits"]) + telling, mask)
-    newest = (recent[..., None] * keys).sum(1, keepdim=True)
-    agreement = ((keys @ theta["agreement_event"]) * (newest @ theta["agreement_newest"])).sum(2)
-    return softmax_of_known(at_positions(support, theta["share_logits"]) + agreement, mask)
+    telling = torch.exp(functional.embedding(support.kind, theta["kind_logits"])[..., 0]) * mask
+    older, newer = (telling[..., None] * (keys @ theta[name]) for name in ("agreement_older", "agreement_newer"))
+    before, told_before = older.cumsum(1) - older, telling.cumsum(1) - telling
+    since = newer.sum(1, keepdim=True) - newer.cumsum(1) + newer
+    agreement = (since * before).sum(2) / (1.0 + told_before)
+    logits = at_positions(support, theta["switch_logits"]) - agreement
+    oldest = mask.cumsum(1) <= 1.0
+    return softmax_of_known(torch.where(oldest, 0.0, logits), mask).cumsum(1) * mask
 
 
 def adapt(

@@ -14,8 +14,8 @@ from meta.known import Known
 _IGNORED_LOGIT = -4.0
 """Attention logit at which an event that says no starts: what was disliked describes nobody's taste."""
 
-_RECENCY_SLOPE = -0.7
-"""What is newest, at first: each event counts half of the one after it."""
+_SWITCH_LOGIT = -4.0
+"""Where the logit of a switch at an event starts, against none: in twenty events there is hardly one."""
 
 
 class Initialization(nn.Module):
@@ -83,20 +83,18 @@ class Initialization(nn.Module):
         self.kind_ratings = nn.Parameter(ratings[:, None].clone(), requires_grad=learned and self.rating)
 
     def _add_agreement(self, config: TrainingConfig, generator: torch.Generator) -> None:
-        """What an event's share of the inner loss depends on; at first on nothing."""
+        """What tells of a switch of tastes; at first nothing does."""
         self.agrees = config.agreement > 0 and self.traits.pooled and not (self.traits.encoder or self.rating)
         if not self.agrees:
             return
-        newer = torch.arange(config.window, dtype=torch.float32)[:, None]
-        self.recency_logits = nn.Parameter(_RECENCY_SLOPE * newer)
-        self.share_logits = nn.Parameter(torch.zeros_like(newer))
-        self.agreement_event = nn.Parameter(torch.randn(config.d, config.agreement, generator=generator) * 0.1)
-        self.agreement_newest = nn.Parameter(torch.zeros(config.d, config.agreement))
+        self.switch_logits = nn.Parameter(torch.full((config.window, 1), _SWITCH_LOGIT))
+        self.agreement_older = nn.Parameter(torch.randn(config.d, config.agreement, generator=generator) * 0.1)
+        self.agreement_newer = nn.Parameter(torch.zeros(config.d, config.agreement))
 
     def _agreement(self) -> list[nn.Parameter]:
         if not self.agrees:
             return []
-        return [self.recency_logits, self.share_logits, self.agreement_event, self.agreement_newest]
+        return [self.switch_logits, self.agreement_older, self.agreement_newer]
 
     def embeddings(self) -> list[nn.Parameter]:
         """The parameters of the item vectors and keys."""
@@ -171,10 +169,9 @@ class Initialization(nn.Module):
             tensors["support_power"] = self.support_power
         if self.agrees:
             tensors |= {
-                "recency_logits": self.recency_logits,
-                "share_logits": self.share_logits,
-                "agreement_event": self.agreement_event,
-                "agreement_newest": self.agreement_newest,
+                "switch_logits": self.switch_logits,
+                "agreement_older": self.agreement_older,
+                "agreement_newer": self.agreement_newer,
             }
         return tensors
 

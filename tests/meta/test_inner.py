@@ -216,26 +216,43 @@ def test_no_inner_steps_give_the_pooled_start_as_far_as_three_events_are_trusted
 
 
 @pytest.mark.parametrize("model", [2], indirect=True)
-def test_shares_are_a_softmax_of_position_and_agreement_with_the_newest_keys(model):
+def test_an_event_has_the_share_that_no_switch_of_tastes_came_after_it(model):
     support, theta = made_support([4], width=6), model.theta()
     keys = model.items()["item_keys"][support.items]
-    known = keys[0, :4]
-    telling = theta["kind_logits"][support.kind[0, :4], 0]
+    telling = theta["kind_logits"][support.kind[0, :4], 0].exp()
     assert telling.std() > 0
-    recent = torch.softmax(theta["recency_logits"][[3, 2, 1, 0], 0] + telling, 0)
-    newest = recent @ known
-    agreement = known @ theta["agreement_event"] @ (newest @ theta["agreement_newest"])
-    expected = torch.softmax(theta["share_logits"][[3, 2, 1, 0], 0] + agreement, 0)
+    older, newer = (telling[:, None] * (keys[0, :4] @ theta[f"agreement_{side}"]) for side in ("older", "newer"))
+    logits = torch.zeros(4).double()
+    for first in (1, 2, 3):
+        agreement = newer[first:].sum(0) @ older[:first].sum(0) / (1 + telling[:first].sum())
+        logits[first] = theta["switch_logits"][3 - first, 0] - agreement
+    switch = torch.softmax(logits, 0)
+    expected = torch.stack([switch[: event + 1].sum() for event in range(4)])
     found = loss_shares(support, keys, theta)
     assert torch.allclose(found[0, :4], expected, atol=1e-12)
     assert found[0, 4:].tolist() == [0, 0]
 
 
-def test_at_first_agreement_weighs_all_events_alike():
+def test_events_that_disagree_with_all_before_them_take_the_past_its_share():
+    known = Known(torch.rand(N_ITEMS, 5), FEATURES, torch.ones(KINDS))
+    fresh = Initialization(TrainingConfig(d=2, agreement=1), known, generator=torch.Generator().manual_seed(0))
+    one, other = torch.tensor([[1.0, 1.0], [1.0, -1.0]])
+    theta = fresh.theta() | {f"agreement_{side}": torch.tensor([[0.0], [3.0]]) for side in ("older", "newer")}
+    support = made_support([8, 8], width=8)
+    support = support._replace(mask=support.mask.float())
+    keys = torch.stack([torch.stack([one] * 8), torch.stack([one] * 6 + [other] * 2)])
+    stayed, switched = loss_shares(support, keys, theta)
+    assert stayed.min() > 0.99
+    assert switched[:6].max() < 0.01
+    assert switched[6:].min() > 0.99
+
+
+def test_at_first_nothing_tells_of_a_switch():
     known = Known(torch.rand(N_ITEMS, 5), FEATURES, torch.ones(KINDS))
     fresh = Initialization(TrainingConfig(d=D, agreement=2), known, generator=torch.Generator().manual_seed(0))
     support = made_support([3, 5], width=5)
     support = support._replace(mask=support.mask.float())
     keys = fresh.items()["item_keys"][support.items]
     shares = loss_shares(support, keys, fresh.theta())
-    assert torch.allclose(shares, support.mask / support.mask.sum(1, keepdim=True))
+    assert torch.equal(shares, loss_shares(support, keys.flip(0), fresh.theta()))
+    assert shares[support.mask > 0].min() > 0.9
