@@ -13,10 +13,10 @@ _SHOWN = 20
 def report_verification(
     settings: Settings, *, user: str | None, sample: int | None, seed: int, json_output: bool
 ) -> None:
-    """Verify published lists, print what was found, and end with exit code 1 if any list differs."""
+    """Verify published lists and print what was found; exit code 1 if a list differs, or not one could be checked."""
     report = verify(settings, user=user, sample=sample, seed=seed)
     typer.echo(json.dumps(_as_json(report)) if json_output else _as_text(report))
-    if report.differences:
+    if report.differences or (report.lists and not report.verified):
         raise typer.Exit(1)
 
 

@@ -97,6 +97,8 @@ def test_every_list_of_a_worker_is_computed_again_and_planted_ones_are_found(ser
     assert code == 0
     assert verify(served, "--user", "u3")[1]["lists"] == sum(record.key == b"u3" for record in records)
     assert verify(served, "--sample", "25")[1]["verified"] == 25
+    code, report = verify(served, "--sample", "5", "--model-store", str(served.folder / "elsewhere"))
+    assert (code, report["verified"]) == (1, 0), "not one list was checked: that is no verification"
 
     whole = next(record for record in reversed(records) if json.loads(record.value)["support_size"] > 3)
     told = json.loads(whole.value)
