@@ -30,8 +30,9 @@ from stream.settings import DeliveryKind, StoreKind
 FAULT_EVERY_S = 20.0
 BUNDLE_EVERY_S = 60.0
 ALONE_S = 90.0
-"""For so long worker 0 serves everything, before the others come: what all partitions cost it is spent in its warm-up,
-whenever the faults leave it alone again."""
+"""For so long worker 0 serves everything, before the others come, and takes over bundles at a fast pace: what all
+partitions and a dozen bundles cost it is spent in its warm-up, whenever the faults leave it alone again."""
+SETTLING_BUNDLE_EVERY_S = 5.0
 EXPECTED_EXITS = {"0", "70", "-9"}
 """After SIGTERM, a failure that a restart cures, and SIGKILL."""
 STARTS_WITHIN_S = 5.0
@@ -102,10 +103,13 @@ class Soak:
         self.version = "v1"
 
     def stay(self, seconds: float) -> None:
-        """Return after this time; there are no faults and no bundles."""
-        until = monotonic() + seconds
+        """Return after this time; there are no faults, and many bundles."""
+        until, bundle_due = monotonic() + seconds, monotonic() + SETTLING_BUNDLE_EVERY_S
         while monotonic() < until:
             self._tick()
+            if monotonic() > bundle_due:
+                self._publish_bundle()
+                bundle_due += SETTLING_BUNDLE_EVERY_S
 
     def go_on(self, seconds: float) -> None:
         """Return after this time, and after the last fault has ended."""
