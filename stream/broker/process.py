@@ -26,6 +26,7 @@ _PORTS = range(20_000, 30_000)
 _READY_TIMEOUT_S = 60.0
 # Kafka writes its logs out on SIGTERM, usually within 2 s.
 _STOP_TIMEOUT_S = 15.0
+_DELETED_WITHIN_S = 120.0
 
 
 def free_port(*, other_than: int = 0) -> int:
@@ -110,7 +111,7 @@ class BrokerProcess(ABC):
             self._end(signal.SIGKILL)
             if self._undertaker is not None and self._undertaker.stdin is not None:
                 self._undertaker.stdin.close()
-                self._undertaker.wait(_STOP_TIMEOUT_S)
+                self._undertaker.wait(_DELETED_WITHIN_S)
             self._undertaker = self._directory = None
             self._port = 0
             atexit.unregister(self.stop)
