@@ -22,6 +22,7 @@ class Sample(NamedTuple):
     at: float
     rss_mib: float
     handles: int
+    """But for RocksDB's table files, which come with each flush and go with each compaction."""
     threads: int
     stores: int
     """Open databases, one for each partition that it holds; 0 with the memory store."""
@@ -125,7 +126,7 @@ def _sample(pid: int, now: float) -> Sample | None:
     process = Path("/proc") / str(pid)
     try:
         fields = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-        opened = [one.readlink() for one in (process / "fd").iterdir()]
+        opened = [path for one in (process / "fd").iterdir() if (path := one.readlink()).suffix != ".sst"]
         stores = sum(path.match("*.db/LOCK") for path in opened)
         return Sample(now, int(fields["VmRSS"].split()[0]) / 1024, len(opened), int(fields["Threads"]), stores)
     except (OSError, KeyError):  # it has just ended
