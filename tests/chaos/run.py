@@ -31,12 +31,13 @@ FAULT_EVERY_S = 20.0
 BUNDLE_EVERY_S = 60.0
 ALONE_S = 90.0
 """For so long worker 0 serves everything, before the others come, and takes over bundles at a fast pace: what all
-partitions and a dozen bundles cost it is spent in its warm-up, whenever the faults leave it alone again."""
+partitions and many bundles cost it is spent in its warm-up, whenever the faults leave it alone again."""
 SETTLING_BUNDLE_EVERY_S = 5.0
-EXPECTED_EXITS = {"0", "70", "-9"}
-"""After SIGTERM, a failure that a restart cures, and SIGKILL."""
+TOO_EARLY = "-15 at its start"
 STARTS_WITHIN_S = 5.0
 """A SIGTERM that comes so early may find a Python that has not begun with the worker yet."""
+EXPECTED_EXITS = {"0", "70", "-9", TOO_EARLY}
+"""After SIGTERM, a failure that a restart cures, SIGKILL, and SIGTERM before there is anything to end."""
 MOST_MIB_PER_MINUTE = 0.5
 """What a slope may be beyond its interval: a heap that is used settles for longer than a warm-up."""
 MOST_HANDLES_PER_MINUTE = 0.5
@@ -141,7 +142,7 @@ class Soak:
         for number, code in deployment.ended().items():
             if number not in self._scene.absent:
                 early = code == -signal.SIGTERM and deployment.age(number) < STARTS_WITHIN_S
-                self.exits["0" if early else str(code)] += 1
+                self.exits[TOO_EARLY if early else str(code)] += 1
                 deployment.start_worker(number)
 
     def wrong_exits(self) -> list[str]:

@@ -11,9 +11,15 @@ import random
 import struct
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from enum import IntEnum
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from deployment import Deployment
+
+from stream.broker import Broker
 
 _HOST = "127.0.0.1"
 _SIZE = struct.Struct(">i")
@@ -138,3 +144,17 @@ class FaultProxy:
 async def _frame(reader: asyncio.StreamReader) -> bytes:
     (size,) = _SIZE.unpack(await reader.readexactly(_SIZE.size))
     return await reader.readexactly(size)
+
+
+@contextlib.contextmanager
+def behind_a_proxy(
+    broker: Broker, prefix: str, folder: Path, **options: Any
+) -> Iterator[tuple[FaultProxy, Deployment]]:
+    """A proxy and one worker behind it that is ready; `options` are the deployment's."""
+    with (
+        FaultProxy(broker.bootstrap_servers) as proxy,
+        Deployment(broker, prefix, folder, servers=proxy.bootstrap_servers, **options) as deployment,
+    ):
+        deployment.start_worker()
+        deployment.wait_for_log("ready:")
+        yield proxy, deployment

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from deployment import Deployment
-from proxy import Api, FaultProxy
+from proxy import Api, behind_a_proxy
 from traffic import altered, committed, event, events, newest, settled
 
 from schemas import Role
@@ -62,14 +62,7 @@ def test_without_the_limit_all_of_it_is_refused(broker: Broker, prefix: str, tmp
 @pytest.mark.timeout(300)
 def test_dead_letters_that_kafka_does_not_take_cost_no_event(broker: Broker, prefix: str, tmp_path: Path) -> None:
     environment = {"FEWSTEP_KAFKA__REQUEST_TIMEOUT_S": "4"}
-    with (
-        FaultProxy(broker.bootstrap_servers) as proxy,
-        Deployment(
-            broker, prefix, tmp_path, servers=proxy.bootstrap_servers, environment=environment, partitions=1
-        ) as deployment,
-    ):
-        deployment.start_worker()
-        deployment.wait_for_log("ready:")
+    with behind_a_proxy(broker, prefix, tmp_path, environment=environment, partitions=1) as (proxy, deployment):
         proxy.delays[Api.PRODUCE] = (600, 600)  # nothing is acknowledged any more; the letter is the first to be sent
         deployment.send(bad(3) + events(random.Random(3), 400))
         assert deployment.wait_for_exit() == EXIT_FAILED

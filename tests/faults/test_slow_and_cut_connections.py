@@ -12,7 +12,7 @@ from time import monotonic, sleep
 
 import pytest
 from deployment import DEADLINE_S, Deployment
-from proxy import Api, FaultProxy
+from proxy import Api, FaultProxy, behind_a_proxy
 from traffic import Wrong, altered, committed, differences, events, last_words, newest, settled, wait_until
 
 from schemas import Role
@@ -137,13 +137,7 @@ def cut_for_good(broker: Broker, prefix: str, folder: Path) -> tuple[Wrong, int]
     """A producer that does not send again loses answers twice. Gives what differs in the end, and how often the worker
     has ended."""
     made = events(random.Random(2), 600)
-    program = altered("without_resending")
-    with (
-        FaultProxy(broker.bootstrap_servers) as proxy,
-        Deployment(broker, prefix, folder, servers=proxy.bootstrap_servers, program=program) as deployment,
-    ):
-        deployment.start_worker()
-        deployment.wait_for_log("ready:")
+    with behind_a_proxy(broker, prefix, folder, program=altered("without_resending")) as (proxy, deployment):
 
         def is_cut(wanted: int) -> bool:
             deployment.revive()
@@ -163,19 +157,11 @@ def test_an_answer_that_is_lost_for_good_ends_the_worker_and_costs_no_event(
     assert cut_for_good(broker, prefix, tmp_path) == (([], []), 2)
 
 
-@pytest.mark.timeout(600)
 def never_sent(broker: Broker, prefix: str, folder: Path, *changes: str) -> tuple[int, int]:
     """The only message that carries three dead letters gets lost on its way, and is not sent again. Gives how many
     letters there are when all is committed, and how often a worker was ready."""
     program = altered("without_resending", *changes)
-    with (
-        FaultProxy(broker.bootstrap_servers) as proxy,
-        Deployment(
-            broker, prefix, folder, servers=proxy.bootstrap_servers, program=program, partitions=1
-        ) as deployment,
-    ):
-        deployment.start_worker()
-        deployment.wait_for_log("ready:")
+    with behind_a_proxy(broker, prefix, folder, program=program, partitions=1) as (proxy, deployment):
         proxy.losses[Api.PRODUCE] = 1
         deployment.send([FileEvent(f"u{number}", None, b"{ no event") for number in range(3)])
 
@@ -185,9 +171,8 @@ def never_sent(broker: Broker, prefix: str, folder: Path, *changes: str) -> tupl
 
         wait_until(is_committed)
         assert proxy.done["lost PRODUCE"] == 1
-        return len(deployment.records(deployment.topic(Role.DEAD_LETTERS))), deployment.log().read_text().count(
-            "ready:"
-        )
+        letters = deployment.records(deployment.topic(Role.DEAD_LETTERS))
+        return len(letters), deployment.log().read_text().count("ready:")
 
 
 def test_what_never_reached_the_broker_ends_the_worker_and_is_sent_by_the_next(
@@ -200,6 +185,7 @@ def test_where_it_counts_as_sent_it_is_lost(broker: Broker, prefix: str, tmp_pat
     assert never_sent(broker, prefix, tmp_path, "without_complaint") == (0, 1)
 
 
+@pytest.mark.timeout(600)
 def test_a_start_with_a_backlog_and_slow_offsets_skips_nothing(broker: Broker, prefix: str, tmp_path: Path) -> None:
     made = events(random.Random(5), 1500)
     with (
