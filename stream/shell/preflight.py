@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -160,6 +161,8 @@ async def _try_transactional_id(kafka: KafkaSettings, app_id: str) -> None:
     # An id of its own: the one of a partition number would fence the worker that serves it.
     producer = new_producer(kafka, transactional_id(app_id, "preflight"), max_request_bytes=1_000_000)
     where = f"at {kafka.bootstrap_servers}"
+    sender = logging.getLogger("aiokafka.producer.sender")
+    sender.setLevel(logging.CRITICAL)  # it would log what is told below
     try:
         async with asyncio.timeout(kafka.request_timeout_s):
             await producer.start()
@@ -173,4 +176,5 @@ async def _try_transactional_id(kafka: KafkaSettings, app_id: str) -> None:
             f"the broker {where} has no transactions ({type(error).__name__}): use --delivery at_least_once"
         ) from error
     finally:
+        sender.setLevel(logging.NOTSET)
         await producer.stop()
