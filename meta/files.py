@@ -2,8 +2,9 @@
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -41,7 +42,8 @@ def writing(path: Path) -> Iterator[IO[str]]:
         reason = error.strerror or error
         raise DataError(f"cannot write {path}: {reason}; choose a folder that can be written") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # it has become the file, or could not be made
+            partial.unlink()
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -56,7 +58,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield number, line
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise unreadable(path, error) from None
 
 
