@@ -43,7 +43,7 @@ def test_arms_of_all_workers_are_added_up_and_compared(fewstep: Run) -> None:
 
 def test_without_measures_it_says_what_to_do_and_a_wrong_address_is_named(fewstep: Run) -> None:
     assert "nothing is measured yet" in fewstep("arms", worker({})).stdout
-    for url in (f"http://127.0.0.1:{free_port()}/metrics", "nowhere"):
+    for url in (f"http://127.0.0.1:{free_port()}/metrics", "nowhere", "http://a:b/metrics"):
         done = fewstep("arms", url)
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
         assert url in done.stderr
