@@ -75,4 +75,5 @@ def _open(path: Path) -> IO[bytes]:
 def _line_error(path: Path, number: int, error: ValidationError) -> DataError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    return DataError(f"{path}:{number}: {f'{where}: ' if where else ''}{first['msg']}; correct the line")
+    remedy = "correct the line" if path.name.endswith((".jsonl", ".jsonl.gz")) else "give a .jsonl or .jsonl.gz file"
+    return DataError(f"{path}:{number}: {f'{where}: ' if where else ''}{first['msg']}; {remedy}")
