@@ -162,7 +162,7 @@ def _suggest(trial: optuna.Trial, name: str, what: Choices | Range) -> Any:
 
 
 def _open_study(folder: Path, *, seed: int) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it warns of what ends a trial, with a traceback, and raises it
     backend = optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
     return optuna.create_study(
         study_name="fewstep",
