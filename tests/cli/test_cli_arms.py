@@ -18,7 +18,9 @@ from stream.shell.web import make_site, serve_site
 
 def worker(measures: dict[tuple[str, str], Sums]) -> str:
     """A worker's metrics, without the worker; gives their address."""
-    served: Any = SimpleNamespace(model="m", version="v1", swaps=0, refused=0, problem=None, items=1, measures=measures)
+    served: Any = SimpleNamespace(
+        model="m", version="v1", swaps=0, refused=0, problem=None, items=1, items_refused=0, measures=measures
+    )
     progress, settings = Progress(), WebSettings(port=free_port())
     collector = WorkerCollector(
         progress, view=lambda: View("running"), is_ready=bool, recovery_remaining=lambda: 0, served=lambda: served
