@@ -49,7 +49,11 @@ def test_a_row_of_a_newer_build_in_the_changelog_stops_the_worker_naming_it(serv
     assert "ann" not in said.replace("cannot", "")
 
 
-def test_a_source_topic_that_was_made_anew_stops_the_worker_with_the_way_out(served: Deployment) -> None:
+def test_a_source_topic_that_was_made_anew_stops_the_worker_with_the_way_out(
+    broker: Broker, served: Deployment
+) -> None:
+    if not broker.name.startswith("Apache Kafka"):
+        pytest.skip("the embedded broker forgets what is noted beside a committed offset")
     served.start_worker()
     served.wait_for_lists(last_offset(served, event("ann", "i1")))
     assert served.stop_worker() == 0
