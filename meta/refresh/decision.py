@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from meta import ledger
 from meta.ledger import Action, Publication
-from meta.refresh.gate import check_loading
+from meta.refresh.loading import check_loading
 from meta.refresh.publishing import announce, copy_version, verify
 from meta.store import Store, open_store
 from schemas import KafkaSettings
