@@ -105,6 +105,8 @@ def test_no_section_can_be_changed_after_loading() -> None:
         ({"security_protocol": "SASL_SSL", "sasl_username": "u"}, "needs sasl_username and sasl_password"),
         ({"sasl_username": "u", "sasl_password": "hush-hush"}, "not used with PLAINTEXT"),
         ({"ssl_ca_file": "ca.pem"}, "not used with PLAINTEXT"),
+        ({"ssl_certificate_file": "c.pem"}, "ssl_certificate_file is not used with PLAINTEXT"),
+        ({"security_protocol": "SSL", "ssl_key_file": "k.pem"}, "ssl_key_file needs ssl_certificate_file"),
         ({"security_protocol": "SASL_SSL", "sasl_username": "u", "sasl_password": ["hush-hush"]}, "sasl_password"),
     ],
 )
