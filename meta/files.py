@@ -11,7 +11,7 @@ from typing import IO, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from schemas import SCHEMA_VERSION
-from schemas.errors import ConfigurationError, DataError
+from schemas.errors import ConfigurationError, DataError, complaint
 
 M = TypeVar("M", bound=BaseModel)
 FORMATS = (".jsonl", ".jsonl.gz", ".parquet")
@@ -66,13 +66,6 @@ def unreadable(path: Path, error: Exception) -> DataError:
     """The error for a file that cannot be opened or is cut short."""
     reason = getattr(error, "strerror", None) or error
     return DataError(f"cannot read {path}: {reason}; check the path and the file")
-
-
-def complaint(error: ValidationError) -> str:
-    """The first thing wrong with a message, as part of a line."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    return f"{field}: {first['msg']}" if field else str(first["msg"])
 
 
 def _json_lines(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:

@@ -64,14 +64,10 @@ class Sources(BaseSettings):
             name = ".".join(str(part) for part in first["loc"])
             variable = "FEWSTEP_" + "__".join(str(part) for part in first["loc"]).upper()
             # A whole section, or a secret, has no place in a message.
-            told = (
-                ""
-                if isinstance(first["input"], dict) or "password" in name or "token" in name
-                else (f" is {first['input']!r}")
-            )
-            raise ConfigurationError(
-                f"setting {name}{told}: {first['msg']}; correct the flag, {variable} or {_FILE}"
-            ) from None
+            untold = isinstance(first["input"], dict) or "password" in name or "token" in name
+            told = "" if untold else f" is {first['input']!r}"
+            said = first["msg"].removeprefix("Value error, ")
+            raise ConfigurationError(f"setting {name}{told}: {said}; correct the flag, {variable} or {_FILE}") from None
 
 
 def _refuse_unknown_sections() -> None:
