@@ -4,8 +4,9 @@ import fcntl
 import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from schemas.errors import ConfigurationError
 from stream.settings import Settings
@@ -24,10 +25,30 @@ def require_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise ConfigurationError(
-            f"local state cannot be kept in {folder} ({(error.strerror or str(error)).lower()}): correct --data-dir or "
-            "state.data_dir, or the rights on it"
-        ) from error
+        raise _unusable(folder, error) from error
+
+
+def _unusable(folder: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"local state cannot be kept in {folder} ({(error.strerror or str(error)).lower()}): correct --data-dir or "
+        "state.data_dir, or the rights on it"
+    )
+
+
+def _locked(folder: Path) -> IO[str]:
+    """The file that says whose rows these are, locked for as long as it is open. Raises ConfigurationError."""
+    with ExitStack() as closing:
+        try:
+            mark = closing.enter_context((folder / _MARK).open("a+", encoding="utf-8"))
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it however the process ends
+        except BlockingIOError:
+            raise ConfigurationError(
+                f"local state {folder} is another worker's: give each worker a --data-dir of its own"
+            ) from None
+        except OSError as error:
+            raise _unusable(folder, error) from error
+        closing.pop_all()
+        return mark
 
 
 @contextmanager
@@ -44,13 +65,7 @@ def held(settings: Settings, changelog_id: str) -> Iterator[None]:
         return
     topic = changelog_topic(settings.worker.app_id)
     wanted = json.dumps({"topic": topic, "topic_id": changelog_id})
-    with (folder / _MARK).open("a+", encoding="utf-8") as mark:
-        try:
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it however the process ends
-        except BlockingIOError:
-            raise ConfigurationError(
-                f"local state {folder} is another worker's: give each worker a --data-dir of its own"
-            ) from None
+    with _locked(folder) as mark:
         mark.seek(0)
         found = mark.read()
         if found not in ("", wanted):
