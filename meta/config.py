@@ -196,21 +196,27 @@ class TrainingConfig(BaseModel):
         return self
 
 
+def read_toml(path: Path, *, flag: str) -> dict[str, Any]:
+    """The content of a TOML file that a flag names. Raises ConfigurationError where it is none."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}; name a readable TOML file with {flag}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}; write it as TOML in UTF-8") from None
+
+
 def read_config(path: Path | None, **given: Any) -> TrainingConfig:
     """Read a TOML file of `TrainingConfig` fields, none without a file; fields `given` that are not None go first.
 
     Raises ConfigurationError naming the file, the field and what is expected.
     """
     where = "the command line" if path is None else str(path)
+    fields = {} if path is None else read_toml(path, flag="--config")
     try:
-        fields = {} if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
         return TrainingConfig.model_validate(
             fields | {name: value for name, value in given.items() if value is not None}
         )
-    except OSError as error:
-        raise ConfigurationError(f"{where}: {error.strerror}; name a readable TOML file with --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{where}: {error}; write it as TOML in UTF-8") from None
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])

@@ -115,8 +115,11 @@ def load(
     with Buckets(memory_rows=memory_rows) as events, Buckets(memory_rows=memory_rows) as profiles:
         types, dropped = _deal_events(events, paths, rows)
         if not len(events):
+            where = ", ".join(map(str, named))
+            if not dropped:
+                raise DataError(f"{where}: no events in it; give a file of interactions, or a folder of .parquet files")
             raise DataError(
-                f"{', '.join(map(str, named))}: no event is on an item of {items} ({dropped} are on others);"
+                f"{where}: no event is on an item of {items} ({dropped} are on others);"
                 " give the items that these interactions are about"
             )
         if users is not None:

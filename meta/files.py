@@ -2,15 +2,16 @@
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from schemas import SCHEMA_VERSION
-from schemas.errors import ConfigurationError, DataError
+from schemas.errors import ConfigurationError, DataError, complaint
 
 M = TypeVar("M", bound=BaseModel)
 FORMATS = (".jsonl", ".jsonl.gz", ".parquet")
@@ -41,7 +42,8 @@ def writing(path: Path) -> Iterator[IO[str]]:
         reason = error.strerror or error
         raise DataError(f"cannot write {path}: {reason}; choose a folder that can be written") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # it has become the file, or could not be made
+            partial.unlink()
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -56,7 +58,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield number, line
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise unreadable(path, error) from None
 
 
@@ -64,13 +66,6 @@ def unreadable(path: Path, error: Exception) -> DataError:
     """The error for a file that cannot be opened or is cut short."""
     reason = getattr(error, "strerror", None) or error
     return DataError(f"cannot read {path}: {reason}; check the path and the file")
-
-
-def complaint(error: ValidationError) -> str:
-    """The first thing wrong with a message, as part of a line."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    return f"{field}: {first['msg']}" if field else str(first["msg"])
 
 
 def _json_lines(path: Path, model: type[M]) -> Iterator[tuple[int, M]]:

@@ -21,7 +21,7 @@ from meta.measures import CUTOFF, bootstrap_mean, hit_rate_at, ndcg_at, top_rows
 from meta.scorer import Scorer
 from meta.supports import Supports
 from schemas import InteractionEvent, Recommendation
-from schemas.errors import DataError
+from schemas.errors import DataError, complaint
 
 ADAPTED, START = "adapted", "unadapted start"
 ARMS = (ADAPTED, START, RECENCY)
@@ -59,7 +59,7 @@ def read_published(path: Path) -> Published:
             message = Recommendation.model_validate_json(text)
         except ValidationError as error:
             raise DataError(
-                f"{path}, line {line}: {files.complaint(error)}; give the values of the recommendations topic"
+                f"{path}, line {line}: {complaint(error)}; give the values of the recommendations topic"
             ) from None
         messages += 1
         lists.setdefault(message.user_id, {})[message.support_size] = [item.item_id for item in message.items]

@@ -17,7 +17,7 @@ from meta import files
 from meta.encodings import NEGATIVE_TYPES
 from meta.measures import CUTOFF
 from schemas import InteractionEvent, Item, Recommendation, Role
-from schemas.errors import DataError
+from schemas.errors import DataError, complaint
 
 POSITIVE_RATING = 4.0
 FEW = 10
@@ -75,7 +75,7 @@ def read_asked(path: Path) -> dict[str, list[Asked]]:
         try:
             message = Recommendation.model_validate_json(text)
         except ValidationError as error:
-            raise DataError(f"{path}, line {line}: {files.complaint(error)}; give what `fewstep watch` wrote") from None
+            raise DataError(f"{path}, line {line}: {complaint(error)}; give what `fewstep watch` wrote") from None
         if message.source.topic.endswith(Role.REQUESTS):
             own = lists.setdefault(message.user_id, {})
             own[message.source.offset] = Asked([item.item_id for item in message.items], message.support_size)

@@ -5,7 +5,6 @@ was killed goes on where it stopped; the trial in hand is run again.
 """
 
 import fcntl
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import optuna
 from optuna.trial import TrialState
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from meta.config import TrainingConfig
+from meta.config import TrainingConfig, read_toml
 from meta.dataset import Dataset
 from meta.training import train
 from schemas.errors import ConfigurationError
@@ -77,11 +76,7 @@ def read_space(path: Path | None) -> Space:
     if path is None:
         return SPACE
     try:
-        space = TypeAdapter(Space).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}; name a readable TOML file with --space") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}; write it as TOML in UTF-8") from None
+        space = TypeAdapter(Space).validate_python(read_toml(path, flag="--space"))
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigurationError(f"{path}: {first['loc'][0]}: {first['msg']}; give choices, or low and high") from None
@@ -162,7 +157,7 @@ def _suggest(trial: optuna.Trial, name: str, what: Choices | Range) -> Any:
 
 
 def _open_study(folder: Path, *, seed: int) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it warns of what ends a trial, with a traceback, and raises it
     backend = optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
     return optuna.create_study(
         study_name="fewstep",

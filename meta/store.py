@@ -32,9 +32,7 @@ def open_store(url: str, what: str = "model store") -> Store:
     try:
         filesystem, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except (ValueError, ImportError, OSError) as error:
-        raise ConfigurationError(
-            f"{what} {url} cannot be opened: {_line(error)}; correct --{what.replace(' ', '-')}"
-        ) from error
+        raise ConfigurationError(f"{what} {url} cannot be opened: {_line(error)}; correct {_flag(what)}") from error
     return Store(filesystem, root.rstrip("/"), url, what)
 
 
@@ -54,7 +52,7 @@ def read_file(store: Store, *names: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except Exception as error:  # remote filesystems have errors of their own, without a common base
-        raise BundleError(f"{'/'.join(names)} of {store.what} {store.url} cannot be read: {_line(error)}") from error
+        raise _failed(store, names, "read", error) from error
     return content
 
 
@@ -81,7 +79,7 @@ def write_file(store: Store, content: bytes, *names: str) -> None:
         store.filesystem.pipe_file(unfinished, content)
         store.filesystem.mv(unfinished, path)
     except Exception as error:  # as above
-        raise _unwritable(store, names, error) from error
+        raise _failed(store, names, "written", error) from error
 
 
 def create_file(store: Store, content: bytes, *names: str) -> bool:
@@ -107,7 +105,7 @@ def create_file(store: Store, content: bytes, *names: str) -> bool:
     except FileExistsError:
         return False
     except Exception as error:  # as above
-        raise _unwritable(store, names, error) from error
+        raise _failed(store, names, "written", error) from error
     return True
 
 
@@ -122,7 +120,7 @@ def require_writable(store: Store, *names: str) -> None:
         store.filesystem.pipe_file(path, b"")
         store.filesystem.rm_file(path)
     except Exception as error:  # as above
-        raise _unwritable(store, names, error) from error
+        raise _failed(store, names, "written", error) from error
 
 
 def list_names(store: Store, *names: str) -> list[str]:
@@ -136,7 +134,7 @@ def list_names(store: Store, *names: str) -> list[str]:
     except FileNotFoundError:
         return []
     except Exception as error:  # as above
-        raise BundleError(f"{'/'.join(names)} of {store.what} {store.url} cannot be listed: {_line(error)}") from error
+        raise _failed(store, names, "listed", error) from error
     leaves = (each.rstrip("/").rpartition("/")[2] for each in found)
     return sorted(leaf for leaf in leaves if _NAME.fullmatch(leaf))
 
@@ -154,9 +152,7 @@ def remove(store: Store, *names: str, first: Iterable[str] = ()) -> None:
     except FileNotFoundError:  # another process tidies up too
         return
     except Exception as error:  # as above
-        raise BundleError(
-            f"{'/'.join(names)} of {store.what} {store.url} cannot be deleted: {_line(error)}; check the store's rights"
-        ) from error
+        raise _failed(store, names, "deleted", error) from error
 
 
 def remove_unfinished(store: Store, *names: str, before: datetime) -> None:
@@ -174,7 +170,7 @@ def remove_unfinished(store: Store, *names: str, before: datetime) -> None:
     except FileNotFoundError:  # it was finished meanwhile, or another process tidies up too
         return
     except Exception as error:  # as above
-        raise BundleError(f"{'/'.join(names)} of {store.what} {store.url} cannot be tidied: {_line(error)}") from error
+        raise _failed(store, names, "tidied", error) from error
 
 
 def _folder(path: str) -> str:
@@ -187,11 +183,16 @@ def _unfinished(path: str) -> str:
     return f"{folder}/.{name}.{uuid4().hex}{_UNFINISHED}"
 
 
-def _unwritable(store: Store, names: tuple[str, ...], error: Exception) -> BundleError:
+def _failed(store: Store, names: tuple[str, ...], attempt: str, error: Exception) -> BundleError:
     return BundleError(
-        f"{'/'.join(names)} of {store.what} {store.url} cannot be written: {_line(error)}; check the store's rights"
+        f"{'/'.join(names)} of {store.what} {store.url} cannot be {attempt}: {_line(error)}; "
+        f"correct {_flag(store.what)}, or check the store's rights"
     )
 
 
+def _flag(what: str) -> str:
+    return f"--{what.replace(' ', '-')}"
+
+
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return " ".join(str(getattr(error, "strerror", None) or error).split())[:200] or type(error).__name__

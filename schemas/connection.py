@@ -49,6 +49,9 @@ class KafkaSettings(BaseModel):
             raise ValueError(
                 f"sasl_username and sasl_password are not used with {self.security_protocol}: use SASL_SSL"
             )
-        if not self.uses_tls and self.ssl_ca_file is not None:
-            raise ValueError(f"ssl_ca_file is not used with {self.security_protocol}")
+        for name in ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file"):
+            if not self.uses_tls and getattr(self, name) is not None:
+                raise ValueError(f"{name} is not used with {self.security_protocol}: use SSL or SASL_SSL")
+        if self.ssl_key_file is not None and self.ssl_certificate_file is None:
+            raise ValueError("ssl_key_file needs ssl_certificate_file")
         return self

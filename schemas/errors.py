@@ -12,6 +12,8 @@ The message of each is one line for the operator: what happened, where, and how 
 it and exits with `exit_code`, without a traceback.
 """
 
+from pydantic import ValidationError
+
 
 class FewstepError(Exception):
     """Base of all errors that are meant for the operator."""
@@ -43,3 +45,11 @@ class RefusedError(FewstepError):
     """A gate refused the operation; what was in use stays in use."""
 
     exit_code = 3
+
+
+def complaint(error: ValidationError) -> str:
+    """The first thing that is wrong with a message or a setting, as part of a line: field, then what is expected."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{field}: {said}" if field else said

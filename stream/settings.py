@@ -3,22 +3,13 @@
 Flag > environment (`FEWSTEP_` prefix, `__` between levels) > `fewstep.toml` in the working directory > default.
 """
 
-import os
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
-)
+from pydantic import BaseModel, ConfigDict, Field, Secret
 
 from schemas import KafkaSettings
-from schemas.errors import ConfigurationError
+from schemas.sources import Sources
 
 StoreKind = Literal["rocksdict", "memory"]
 DeliveryKind = Literal["at_least_once", "exactly_once"]
@@ -113,20 +104,13 @@ class WebSettings(_Section):
     port: Annotated[int | None, Field(ge=1, le=65535, description="Serves /live, /ready and /metrics")] = None
     bind: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
     token: Annotated[
-        SecretStr | None, Field(min_length=16, description="Bearer token of /metrics; needed beyond the loopback")
+        Secret[Annotated[str, Field(min_length=16)]] | None,
+        Field(description="Bearer token of /metrics; needed beyond the loopback"),
     ] = None
 
 
-class Settings(BaseSettings):
+class Settings(Sources):
     """The root: `Settings.load()` reads it, everything else is handed a section."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="FEWSTEP_",
-        env_nested_delimiter="__",
-        toml_file="fewstep.toml",
-        frozen=True,
-        extra="forbid",
-    )
 
     kafka: KafkaSettings = KafkaSettings()
     model: ModelSettings = ModelSettings()
@@ -136,58 +120,3 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     web: WebSettings = WebSettings()
     measures: MeasureSettings = MeasureSettings()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then the environment, then the file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
-
-    @classmethod
-    def load(cls, **flags: dict[str, Any]) -> "Settings":
-        """Read all sources; `flags` are sections whose None values mean "not given".
-
-        Raises ConfigurationError naming the setting, its value and what is expected.
-        """
-        given = {
-            section: kept
-            for section, values in flags.items()
-            if (kept := {name: value for name, value in values.items() if value is not None})
-        }
-        _refuse_unknown_sections(cls)
-        try:
-            return cls(**given)  # type: ignore[arg-type]
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigurationError(f"fewstep.toml is no TOML: {error}; correct the file") from None
-        except SettingsError as error:  # a list or an object in the environment is written as JSON
-            raise ConfigurationError(
-                f'{error}: write lists as JSON, such as FEWSTEP_LIMITS__EVENT_TYPES=\'["view", "listen"]\''
-            ) from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            variable = "FEWSTEP_" + "__".join(str(part) for part in first["loc"]).upper()
-            # A whole section, or a secret, has no place in a message.
-            told = (
-                ""
-                if isinstance(first["input"], dict) or "password" in name or "token" in name
-                else (f" is {first['input']!r}")
-            )
-            raise ConfigurationError(
-                f"setting {name}{told}: {first['msg']}; correct the flag, {variable} or fewstep.toml"
-            ) from None
-
-
-def _refuse_unknown_sections(settings: type[Settings]) -> None:
-    """Raise ConfigurationError for a variable of a section that does not exist: it would be left out silently."""
-    for variable in sorted(os.environ):
-        section, nested, _ = variable.removeprefix("FEWSTEP_").partition("__")
-        if nested and variable.startswith("FEWSTEP_") and section.lower() not in settings.model_fields:
-            sections = ", ".join(settings.model_fields).upper()
-            raise ConfigurationError(f"{variable} is no setting: FEWSTEP_ is followed by one of {sections}; correct it")

@@ -33,7 +33,7 @@ def data(
     seed: Annotated[int, typer.Option(min=0, help="Of the folds and of the synthetic world")] = 0,
     users: Annotated[int, typer.Option(min=1, help="Users of a synthetic world")] = 1000,
     items: Annotated[int, typer.Option(min=4, help="Items of a synthetic world")] = 800,
-    events_per_user: Annotated[float, typer.Option(min=1, help="Mean events of a synthetic user")] = 40.0,
+    events_per_user: Annotated[float, typer.Option(min=1, max=1e6, help="Mean events of a synthetic user")] = 40.0,
     parquet: Annotated[bool, typer.Option("--parquet", help="Write the events as folders of Parquet files")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print what was written as JSON")] = False,
 ) -> None:

@@ -8,7 +8,7 @@ import typer
 from schemas.errors import BundleError
 
 if TYPE_CHECKING:
-    from meta.ledger import Publication
+    from meta.refresh.decision import Decision
 
 model = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -118,8 +118,12 @@ def _no_model(model_store: str, model: str) -> BundleError:
     return BundleError(f"model store {model_store} has no model {model}: train it, or correct store and name")
 
 
-def _tell(publication: "Publication", json_output: bool) -> None:
+def _tell(decision: "Decision", json_output: bool) -> None:
+    publication, changed = decision
     if json_output:
-        typer.echo(publication.model_dump_json())
-    else:
+        typer.echo(json.dumps({**publication.model_dump(), "changed": changed}))
+    elif changed:
         typer.echo(f"{publication.action}: {publication.version} is served from now on")
+    else:
+        since = f", by {publication.action} of {publication.published_at}" if publication.published_at else ""
+        typer.echo(f"nothing changed: {publication.version} is served already{since}")

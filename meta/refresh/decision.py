@@ -2,18 +2,26 @@
 
 from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from meta import ledger
 from meta.ledger import Action, Publication
-from meta.refresh.gate import check_loading
+from meta.refresh.loading import check_loading
 from meta.refresh.publishing import announce, copy_version, verify
 from meta.store import Store, open_store
 from schemas import KafkaSettings
 from schemas.errors import BrokerError, RefusedError
 
 
-def promote(store_url: str, model: str, version: str, kafka: KafkaSettings) -> Publication:
-    """Serve a version that lies in the store.
+class Decision(NamedTuple):
+    """What is served, and whether that is new."""
+
+    publication: Publication
+    changed: bool
+
+
+def promote(store_url: str, model: str, version: str, kafka: KafkaSettings) -> Decision:
+    """Serve a version that lies in the store; the one that is served already is announced again if need be.
 
     Raises BundleError where it is damaged, RefusedError where no worker could load it, BrokerError where it is served
     but could not be announced.
@@ -21,11 +29,11 @@ def promote(store_url: str, model: str, version: str, kafka: KafkaSettings) -> P
     store = open_store(store_url)
     served = ledger.settle(store, model)
     if served is not None and served.version == version:
-        return _announced(store, model, served, kafka)
+        return Decision(_announced(store, model, served, kafka), changed=False)
     return _decide(store, model, version, "promote", ledger.number_of(served), kafka)
 
 
-def rollback(store_url: str, model: str, kafka: KafkaSettings) -> Publication:
+def rollback(store_url: str, model: str, kafka: KafkaSettings) -> Decision:
     """Serve the version that was first published before the served one.
 
     Raises RefusedError where there is none; else as `promote`.
@@ -40,11 +48,11 @@ def rollback(store_url: str, model: str, kafka: KafkaSettings) -> Publication:
     return _decide(store, model, previous, "rollback", served.number, kafka)
 
 
-def _decide(store: Store, model: str, version: str, action: Action, seen: int, kafka: KafkaSettings) -> Publication:
+def _decide(store: Store, model: str, version: str, action: Action, seen: int, kafka: KafkaSettings) -> Decision:
     verify(store, model, version)
     _require_loading(store, model, version, kafka)
     publication = ledger.publish(store, model, version, action=action, after=seen, now=datetime.now(UTC))
-    return _announced(store, model, publication, kafka)
+    return Decision(_announced(store, model, publication, kafka), changed=True)
 
 
 def _require_loading(store: Store, model: str, version: str, kafka: KafkaSettings) -> None:

@@ -1,8 +1,5 @@
 """Decides whether a candidate may be published; each reason against it is one line."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +9,7 @@ from meta.dataset import Dataset
 from meta.measures import CUTOFF, bootstrap_mean
 from meta.refresh.incumbent import Incumbent
 from meta.refresh.judging import COLD, COLD_SIZES, NEWEST, WIDTH, Judged, measure, supports_at, translated
+from meta.refresh.loading import Check, check_loading
 from meta.refresh.settings import RefreshSettings
 from meta.scorer import Scorer
 from meta.served import ServedBundle, load_served
@@ -22,15 +20,6 @@ PARITY = 1e-4
 """Largest difference between a score in torch and from the exported graphs; 6e-6 is what is seen."""
 CANDIDATE = "fewstep"
 _PARITY_USERS = 64
-_LOADING_TIMEOUT_S = 300.0
-
-
-class Check(NamedTuple):
-    """One thing that was looked at."""
-
-    name: str
-    passed: bool
-    detail: str
 
 
 class Verdict(NamedTuple):
@@ -43,22 +32,6 @@ class Verdict(NamedTuple):
     def reasons(self) -> list[str]:
         """Why it is refused; empty where it passes."""
         return [f"{check.name}: {check.detail}" for check in self.checks if not check.passed]
-
-
-def check_loading(store_url: str, model: str, kafka: KafkaSettings) -> Check:
-    """Let the worker's own code load the latest version, in a process of its own, with all its checks."""
-    command = [
-        sys.executable, "-m", "stream", "doctor", "--json", "--model-store", store_url, "--model", model,
-        "--bootstrap-servers", kafka.bootstrap_servers,
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_LOADING_TIMEOUT_S)
-    try:
-        findings = {finding["check"]: finding for finding in json.loads(done.stdout)}
-        found = findings["bundle"]
-    except (json.JSONDecodeError, KeyError):
-        said = done.stderr.strip().splitlines()[-1:] or ["nothing"]
-        return Check("worker", False, f"fewstep doctor ended with {done.returncode} and said: {said[0]}")
-    return Check("worker", bool(found["ok"]), str(found["detail"]))
 
 
 def check_candidate(

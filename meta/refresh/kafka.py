@@ -1,64 +1,33 @@
 """kafka-python as the trainer uses it: no consumer group, nothing committed, errors that an operator can read."""
 
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
-from pydantic import ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import SettingsConfigDict
 
 from schemas import KafkaSettings
-from schemas.errors import BrokerError, ConfigurationError
-from schemas.security import security_options
+from schemas.dialing import dialed, failure
+from schemas.errors import BrokerError
+from schemas.sources import Sources
 
 _BOOTSTRAP_TIMEOUT_MS = 10_000
 _POLL_RECORDS = 5000
 
 
-class _Sources(BaseSettings):
+class _Sources(Sources):
     """The Kafka section of the settings that the worker reads, from the same places."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="FEWSTEP_", env_nested_delimiter="__", toml_file="fewstep.toml", frozen=True, extra="ignore"
-    )
+    model_config = SettingsConfigDict(extra="ignore")
 
     kafka: KafkaSettings = KafkaSettings()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then the environment, then the file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
 def kafka_settings(**flags: str | None) -> KafkaSettings:
     """The settings, with the flags that are not None on top. Raises ConfigurationError naming what is wrong."""
-    given = {name: value for name, value in flags.items() if value is not None}
-    try:
-        return _Sources(**({"kafka": given} if given else {})).kafka  # type: ignore[arg-type]
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"fewstep.toml is no TOML: {error}; correct the file") from None
-    except SettingsError as error:
-        raise ConfigurationError(f"{error} of FEWSTEP_KAFKA: write it as JSON") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"setting {name}: {first['msg']}; correct the flag, FEWSTEP_* or the file") from None
+    return _Sources.load(kafka=flags).kafka
 
 
 @contextmanager
@@ -126,15 +95,8 @@ def _broker_errors(kafka: KafkaSettings) -> Iterator[None]:
     try:
         yield
     except KafkaError as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise BrokerError(
-            f"Kafka at {kafka.bootstrap_servers} failed: {text}; see its log, or run fewstep doctor"
-        ) from error
+        raise failure(kafka, error) from error
 
 
 def _common(kafka: KafkaSettings) -> dict[str, Any]:
-    return {
-        "bootstrap_servers": kafka.bootstrap_servers.split(","),
-        "bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS,
-        **security_options(kafka),
-    }
+    return {**dialed(kafka), "bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS}

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from meta.refresh.archive import Archive, State
-from meta.refresh.gate import Check
+from meta.refresh.loading import Check
 from meta.store import list_names, remove, write_file
 
 _FOLDER = "reports"

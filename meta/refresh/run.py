@@ -15,9 +15,9 @@ from meta.dataset import Dataset, load, subset
 from meta.refresh import gate, history, report
 from meta.refresh.archive import Archive, State, open_archive
 from meta.refresh.candidate import Lesson, Origin, continue_from, learn, obstacle, origin_of, recipe_of, stage
-from meta.refresh.gate import Check
 from meta.refresh.incumbent import Incumbent, load_incumbent
 from meta.refresh.kafka import require_topic
+from meta.refresh.loading import Check
 from meta.refresh.publishing import announce, copy_version
 from meta.refresh.report import Report
 from meta.refresh.settings import RefreshSettings

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterable
+from http.client import HTTPException
 from typing import Annotated
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import typer
@@ -54,12 +54,13 @@ def _read(url: str, token: str | None) -> Iterable[tuple[Arm, Sums]]:
 
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"{url} is no address: give that of a worker's metrics, http://host:port/metrics")
-    request = Request(url, headers={} if token is None else {"Authorization": f"Bearer {token}"})
     try:
+        request = Request(url, headers={} if token is None else {"Authorization": f"Bearer {token}"})
         with urlopen(request, timeout=_TIMEOUT_S) as answer:
             text = answer.read().decode()
-    except (URLError, OSError) as error:
-        raise ConfigurationError(f"{url} gives no metrics ({error}): correct the address, or --token") from None
+    except (OSError, HTTPException, ValueError) as error:  # of the last two: an address that cannot be one
+        reason = getattr(error, "reason", error)  # of URLError
+        raise ConfigurationError(f"{url} gives no metrics ({reason}): correct the address, or --token") from None
     values: dict[Arm, dict[str, float]] = {}
     try:
         for family in text_string_to_metric_families(text):

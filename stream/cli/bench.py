@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from schemas.errors import ConfigurationError
 from stream.bench.figures import Variant
 from stream.cli.options import BootstrapServers, Json
 
@@ -47,6 +48,8 @@ def bench(
 
     if model is not None and model_store is None:
         raise typer.BadParameter("--model needs --model-store")
+    for path in filter(None, (report, plot)):
+        _require_writable(path)
     # SIGTERM takes the way of Ctrl-C, on which everything is cleaned up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # It warns of each topic that is new to it; what matters arrives as an exception.
@@ -69,3 +72,12 @@ def bench(
         typer.echo(json.dumps(as_json(results)))
     else:
         Console().print(as_screen(results), highlight=False)
+
+
+def _require_writable(path: Path) -> None:
+    """Raise ConfigurationError where a file cannot be written: better now than with the figures of half an hour."""
+    try:
+        path.open("a").close()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigurationError(f"{path} cannot be written ({reason}): name a file in a folder that exists") from None

@@ -48,11 +48,15 @@ def redrive(
     """Send dead letters back to where they came from, each once; one run at a time."""
     kafka = load_settings(bootstrap_servers, topic_prefix).kafka
     fates = redrive_letters(kafka, list(read_letters(kafka, reasons=reason)), dry_run=dry_run)
-    counts: Counter[str] = Counter(fates)
+    counts: Counter[str] = Counter(fate for _, fate in fates)
+    in_vain = sum(fate is Fate.SENT and letter.redriven for letter, fate in fates)
     if json_output:
-        typer.echo(json.dumps({"dry_run": dry_run, "letters": len(fates), **{fate: counts[fate] for fate in Fate}}))
+        told: dict[str, int] = {fate: counts[fate] for fate in Fate}
+        typer.echo(json.dumps({"dry_run": dry_run, "letters": len(fates), **told, "in-vain": in_vain}))
         return
     typer.echo(f"{counts[Fate.SENT]} of {len(fates)} dead letters {'would be ' if dry_run else ''}sent again")
+    if in_vain:
+        typer.echo(f"{in_vain} of them not for the first time: sent by an earlier redrive and refused once more")
     for fate in Fate:
         if fate is not Fate.SENT and counts[fate]:
             typer.echo(f"{counts[fate]} not, {fate}: {_WHY[fate]}")
@@ -77,12 +81,14 @@ def _as_json(letter: Letter) -> dict[str, object]:
         "detail": letter.detail,
         "source": {"topic": topic, "partition": partition, "offset": offset},
         "size": letter.size,
+        "redriven": letter.redriven,
     }
 
 
 def _as_text(letter: Letter) -> str:
     source = "unknown source" if letter.source is None else "{}[{}]@{}".format(*letter.source)
     return (
-        f"{letter.partition}:{letter.offset}  {rfc3339(letter.timestamp_ms)}  {letter.reason}  {source}  "
+        f"{letter.partition}:{letter.offset}  {rfc3339(letter.timestamp_ms)}  "
+        f"{letter.reason}{', after a redrive' if letter.redriven else ''}  {source}  "
         f"{letter.size} bytes  {letter.detail}"
     )

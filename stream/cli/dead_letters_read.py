@@ -23,7 +23,10 @@ _OURS = {
 
 
 class Letter(NamedTuple):
-    """One dead letter. `source` is topic, partition and offset; `headers` those of the record that was refused."""
+    """One dead letter. `source` is topic, partition and offset; `headers` those of the record that was refused.
+
+    `redriven` says that this record was a copy which a redrive had sent: it was refused at least twice.
+    """
 
     partition: int
     offset: int
@@ -36,6 +39,7 @@ class Letter(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
+    redriven: bool
 
 
 def read_letters(kafka: KafkaSettings, *, reasons: Collection[str] | None = None) -> Iterator[Letter]:
@@ -47,7 +51,8 @@ def read_letters(kafka: KafkaSettings, *, reasons: Collection[str] | None = None
 
 
 def _parse(record: Any) -> Letter:
-    ours, theirs = _parted(record.headers)
+    ours, on_record = _parted(record.headers)
+    theirs = tuple((name, content) for name, content in on_record if name != REDRIVEN_HEADER)
     reference = ours.get("fewstep-payload") == b"reference"
     return Letter(
         record.partition,
@@ -61,19 +66,20 @@ def _parse(record: Any) -> Letter:
         record.key,
         record.value,
         theirs,
+        redriven=len(theirs) < len(on_record),
     )
 
 
-def _parted(headers: Sequence[tuple[str, bytes]]) -> tuple[dict[str, bytes], tuple[tuple[str, bytes], ...]]:
+def _parted(headers: Sequence[tuple[str, bytes]]) -> tuple[dict[str, bytes], list[tuple[str, bytes]]]:
     """Our headers stand first, each once; what follows under the same name was on the record itself."""
     ours: dict[str, bytes] = {}
     theirs: list[tuple[str, bytes]] = []
     for name, content in headers:
         if name in _OURS and name not in ours and not theirs:
             ours[name] = content
-        elif name != REDRIVEN_HEADER:
+        else:
             theirs.append((name, content))
-    return ours, tuple(theirs)
+    return ours, theirs
 
 
 def _source(ours: dict[str, bytes]) -> tuple[str, int, int] | None:

@@ -43,10 +43,11 @@ class _Source(NamedTuple):
     newest: dict[tuple[str, int, bytes | None], int]
 
 
-def redrive_letters(kafka: KafkaSettings, letters: Sequence[Letter], *, dry_run: bool) -> list[Fate]:
+def redrive_letters(kafka: KafkaSettings, letters: Sequence[Letter], *, dry_run: bool) -> list[tuple[Letter, Fate]]:
     """Send those that can be sent, oldest first in each partition, back to the partition they came from.
 
-    That is where the state of their users lives. Raises BrokerError; what was sent until then is not sent again.
+    That is where the state of their users lives. A copy that is refused makes a letter of its own, which the next run
+    sends. Raises BrokerError; what was sent until then is not sent again.
     """
     compacted = {topic_name(role, kafka.topic_prefix): TOPICS[role].cleanup == "compact" for role in _INPUTS}
     ordered = sorted(letters, key=lambda letter: letter.source or ("", 0, 0))
@@ -57,7 +58,7 @@ def redrive_letters(kafka: KafkaSettings, letters: Sequence[Letter], *, dry_run:
         if fate is Fate.SENT and letter.source is not None:
             due.append((letter, letter.source))
             source.redriven.add((letter.source[0], _mark(letter.source)))
-        fates.append(fate)
+        fates.append((letter, fate))
     if not dry_run:
         _send(kafka, due, source.originals)
     return fates

@@ -102,11 +102,15 @@ def replay(
     tally = asyncio.run(_replay(rounds, kafka, rate=per_second, speed=speed, hold=hold, ask=ask))
     topic = topic_name(Role.INTERACTIONS, kafka.topic_prefix)
     if json_output:
-        last = {str(partition): offset for partition, offset in sorted(tally.last.items())}
-        typer.echo(json.dumps({"topic": topic, "events": tally.count, "rate": round(tally.rate, 1), "last": last}))
+        by_partition = {str(partition): offset for partition, offset in sorted(tally.last.items())}
+        found = {"topic": topic, "events": tally.count, "rate": round(tally.rate, 1), "last": by_partition}
+        typer.echo(json.dumps(found))
     else:
         last_offsets = ", ".join(f"{partition}: {offset}" for partition, offset in sorted(tally.last.items()))
-        typer.echo(f"{tally.count} events to {topic}, {tally.rate:,.0f}/s; last offset by partition: {last_offsets}")
+        told = (
+            f", {tally.rate:,.0f}/s; last offset by partition: {last_offsets}" if tally.count else ": the file is empty"
+        )
+        typer.echo(f"{tally.count} events to {topic}{told}")
 
 
 def _parse_rate(text: str) -> float:

@@ -7,6 +7,7 @@ import typer
 from pydantic import ValidationError
 
 from schemas import InteractionEvent, KafkaSettings, Role, rfc3339, topic_name
+from schemas.errors import complaint
 from stream.cli.options import BootstrapServers, Json, TopicPrefix, load_settings
 from stream.clients.connect import open_admin, open_producer, require_topic
 
@@ -62,8 +63,7 @@ def _encode(fields: dict[str, Any]) -> bytes:
     try:
         event = InteractionEvent.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise typer.BadParameter(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+        raise typer.BadParameter(complaint(error)) from None
     written = event.model_dump(exclude_none=True, exclude_defaults=True)
     if event.timestamp is not None:
         written["timestamp"] = rfc3339(event.timestamp)

@@ -39,7 +39,8 @@ def worker(
     share_one_heap()
     from stream.engine.bundle import load_bundle
     from stream.engine.watch import Watch
-    from stream.shell.preflight import check_cluster, require_writable
+    from stream.shell.folder import held, require_writable
+    from stream.shell.preflight import check_cluster
     from stream.shell.worker import serve
 
     settings = Settings.load(
@@ -58,7 +59,8 @@ def worker(
         "serving %s %s from %s to %s", bundle.manifest.model, bundle.manifest.version, settings.model.store,
         settings.kafka.bootstrap_servers,
     )  # fmt: skip
-    serve(settings, Watch(settings, bundle), found)
+    with held(settings, found.changelog_id):
+        serve(settings, Watch(settings, bundle), found)
 
 
 def _end(number: int, frame: object) -> None:

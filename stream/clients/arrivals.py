@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from schemas import KafkaSettings, Recommendation, Role, topic_name
-from schemas.errors import BrokerError, DataError
+from schemas.errors import BrokerError, DataError, complaint
 from stream.clients.connect import broker_errors, open_consumer
 from stream.clients.outbox import Position
 
@@ -22,10 +22,9 @@ def parse_list(record: Any) -> Recommendation:
     try:
         return Recommendation.model_validate_json(record.value)
     except ValidationError as error:
-        first = error.errors()[0]
         raise DataError(
             f"{record.topic}, partition {record.partition}, offset {record.offset} is not a recommendation: "
-            f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}; upgrade fewstep or check who writes there"
+            f"{complaint(error)}; upgrade fewstep or check who writes there"
         ) from None
 
 

@@ -1,8 +1,6 @@
 """kafka-python as the command line and the tests use it: short timeouts, and errors that an operator can read."""
 
 import logging
-import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic, sleep
@@ -14,33 +12,24 @@ from kafka.errors import (
     CoordinatorNotAvailableError,
     GroupAuthorizationFailedError,
     KafkaError,
-    KafkaTimeoutError,
     NotCoordinatorError,
 )
 
 from schemas import KafkaSettings
+from schemas.dialing import UnreachableError, dialed, failure
 from schemas.errors import BrokerError
 from schemas.security import security_options
 
-# Together below the 5 s that a person waits before suspecting the tool.
-_DIAL_TIMEOUT_S = 2.0
+# With the dialing together below the 5 s that a person waits before suspecting the tool.
 _BOOTSTRAP_TIMEOUT_MS = 3000
 # Tansu does not wake a fetch when data arrives, so this is the latency of `watch` there.
 _FETCH_MAX_WAIT_MS = 100
-
-# ApiVersions request 0 with correlation id 1 and client id "fewstep", behind its length.
-_API_VERSIONS = bytes.fromhex("0000001100120000000000010007") + b"fewstep"
-_TLS_ALERT = b"\x15"
 
 _COORDINATOR_TRIES = 10
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
 """Between two tries to reach a cluster; doubled from one to the next."""
 
 logger = logging.getLogger("fewstep.worker")
-
-
-class UnreachableError(BrokerError):
-    """No address of the cluster answers; it may yet."""
 
 
 class TopicFacts(NamedTuple):
@@ -61,16 +50,7 @@ def broker_errors(kafka: KafkaSettings) -> Iterator[None]:
     try:
         yield
     except (KafkaError, AioKafkaError) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        if kafka.uses_sasl and isinstance(error, KafkaTimeoutError) and "bootstrap" in text:
-            # It has just been reached; a broker hangs up on whom it does not know, and the client only sees that.
-            raise BrokerError(
-                f"Kafka at {kafka.bootstrap_servers} does not let {kafka.sasl_username} in: correct the password or "
-                f"user name, or kafka.sasl_mechanism {kafka.sasl_mechanism}"
-            ) from error
-        raise BrokerError(
-            f"Kafka at {kafka.bootstrap_servers} failed: {text}; see its log, or run fewstep doctor"
-        ) from error
+        raise failure(kafka, error) from error
 
 
 @contextmanager
@@ -232,63 +212,4 @@ def aiokafka_options(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def _common(kafka: KafkaSettings) -> dict[str, Any]:
-    security = security_options(kafka)
-    _dial(kafka, security.get("ssl_context"))
-    return {
-        "bootstrap_servers": kafka.bootstrap_servers.split(","),
-        "bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS,
-        **security,
-    }
-
-
-def _dial(kafka: KafkaSettings, context: ssl.SSLContext | None) -> None:
-    """Connect once: kafka-python retries a refused connection until its timeout and then does not say why."""
-    servers = kafka.bootstrap_servers
-    reason = "no address is given"
-    for server in servers.split(","):
-        host, _, port = server.strip().rpartition(":")
-        if not host or not port.isdigit():
-            raise BrokerError(f"{server!r} is not host:port: correct --bootstrap-servers {servers}")
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), _DIAL_TIMEOUT_S) as plain:
-                if context is None:
-                    _require_plain(plain, server)
-                else:
-                    _require_tls(plain, context, server, host.strip("[]"), kafka)
-                return
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-    raise UnreachableError(
-        f"Kafka at {servers} is unreachable ({reason.lower()}): start it or correct --bootstrap-servers"
-    )
-
-
-def _require_tls(plain: socket.socket, context: ssl.SSLContext, server: str, host: str, kafka: KafkaSettings) -> None:
-    try:
-        context.wrap_socket(plain, server_hostname=host).close()
-    except ssl.SSLCertVerificationError as error:
-        raise BrokerError(
-            f"the certificate of {server} is not trusted ({error.verify_message}): correct kafka.ssl_ca_file"
-            f"{f' {kafka.ssl_ca_file}' if kafka.ssl_ca_file else ', which is not set'}, or the address"
-        ) from error
-    except (ssl.SSLError, ConnectionResetError, TimeoutError) as error:
-        raise BrokerError(
-            f"{server} does not speak TLS as kafka.security_protocol {kafka.security_protocol} asks "
-            f"({type(error).__name__}): correct the port or the protocol"
-        ) from error
-
-
-def _require_plain(plain: socket.socket, server: str) -> None:
-    """Ask for the API versions, which every Kafka tells before it knows who asks; a TLS port answers with an alert."""
-    try:
-        plain.sendall(_API_VERSIONS)
-        answer = plain.recv(1)
-    except TimeoutError:
-        return  # slow, which is for the client to judge
-    except ConnectionResetError:
-        answer = b""
-    if answer in (_TLS_ALERT, b""):
-        raise UnreachableError(
-            f"{server} does not speak plain Kafka, it may be a TLS port: set kafka.security_protocol to SSL or "
-            "SASL_SSL, or correct the port"
-        )
+    return {**dialed(kafka), "bootstrap_timeout_ms": _BOOTSTRAP_TIMEOUT_MS}

@@ -11,7 +11,7 @@ from typing import IO, NamedTuple, cast
 from pydantic import ValidationError
 
 from schemas import InteractionEvent, Item
-from schemas.errors import DataError
+from schemas.errors import DataError, complaint
 
 
 class FileEvent(NamedTuple):
@@ -73,6 +73,5 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _line_error(path: Path, number: int, error: ValidationError) -> DataError:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return DataError(f"{path}:{number}: {f'{where}: ' if where else ''}{first['msg']}; correct the line")
+    remedy = "correct the line" if path.name.endswith((".jsonl", ".jsonl.gz")) else "give a .jsonl or .jsonl.gz file"
+    return DataError(f"{path}:{number}: {complaint(error)}; {remedy}")

@@ -20,7 +20,6 @@ class SupervisedWorker:
         self._arguments, self._log = arguments, log
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
-        self.restarts = 0
         self.failure: str | None = None
         """Why it is not running, once it ended with another exit code."""
 
@@ -46,5 +45,4 @@ class SupervisedWorker:
             if code != EXIT_FAILED:
                 self.failure = f"the worker ended with exit code {code}: {last_words(self._log)}"
                 return
-            self.restarts += 1
             self._launch()

@@ -24,7 +24,7 @@ from stream.clients.provision import create_topics, delete_topics
 from stream.demo.children import SupervisedWorker
 from stream.demo.inbox import Inbox
 from stream.demo.phases import ROUNDS, START_LENGTH, Stage, first_events, introduce, remaining_events
-from stream.demo.story import user_table
+from stream.demo.story import plain_table, user_table
 from stream.settings import Settings
 
 MODEL = "demo"
@@ -191,7 +191,7 @@ def _measure_table(found: dict[str, Any], measure: str, title: str) -> Table:
     rows = {**found["by_k"], "all": found["pooled"]}
     arms = [name for name in found["pooled"][measure] if " minus " not in name]
     n_users = found["pooled"][measure][arms[0]]["n_users"]
-    table = Table(title=f"{title} against what these {n_users} users did next", title_justify="left")
+    table = plain_table(f"{title} against what these {n_users} users did next")
     for column in ("events", *(SHORT.get(arm, arm) for arm in arms)):
         table.add_column(column, justify="right", no_wrap=True)
     for arm in arms[1:]:
@@ -225,7 +225,7 @@ def _lines(path: Path) -> int:
 
 def _next_commands(console: Console) -> None:
     console.print(
-        "\n[bold]Next[/], the same by hand, on a Kafka at 127.0.0.1:9092:\n"
+        "\n[bold]Next[/], by hand, on MovieLens-100K and a Kafka at 127.0.0.1:9092:\n"
         "  fewstep data movielens-100k --out data --hold-out 2\n"
         "  fewstep train --interactions data/interactions.jsonl --items data/items.jsonl --users data/users.jsonl"
         " --model-store models --model films\n"

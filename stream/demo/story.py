@@ -12,11 +12,18 @@ from stream.clients.event_file import FileEvent
 SHOWN = 5
 
 
+def plain_table(title: str, *, expand: bool = False) -> Table:
+    """A table without lines: with them the measures would not fit into the 80 columns of a terminal."""
+    return Table(
+        title=f"\n{title}", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=expand
+    )
+
+
 def user_table(
     user: str, events: Sequence[FileEvent], start: Recommendation, adapted: Recommendation, titles: Mapping[str, str]
 ) -> Table:
     """The support events of one user, the list before them, and the list after them with what moved each item."""
-    table = Table(title=f"user {user}", title_justify="left", show_lines=False, expand=True)
+    table = plain_table(f"user {user}", expand=True)
     table.add_column("what the user did", ratio=3)
     table.add_column("list before", ratio=3)
     table.add_column("list after", ratio=3)

@@ -29,9 +29,6 @@ class LiveItems:
         self._changed = False
         self._digest = 0
 
-    def __len__(self) -> int:
-        return len(self._listings)
-
     def take(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
         """Read (key, value) of records in order; a null value withdraws the item that the key names."""
         for key, value in records:

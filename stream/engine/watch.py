@@ -34,21 +34,17 @@ Broadcast = tuple[bytes | None, bytes | None]
 class Snapshot(NamedTuple):
     """What health and metrics show.
 
-    `problem` is why what the store names is not served, None where it is; `challenger` is the version that is tried
-    beside, `items` how many may be listed, `listings` how many the items topic has spoken of, `measures` the sums of
-    the prequential measures by (model, version).
+    `problem` is why what the store names is not served, None where it is; `items` is how many may be listed,
+    `items_refused` how many records of the items topic could not be read or kept, `measures` the sums of the
+    prequential measures by (model, version).
     """
 
     model: str
     version: str
-    digest: str
-    created_at: str
     swaps: int
     refused: int
     problem: str | None
-    challenger: str | None
     items: int
-    listings: int
     items_refused: int
     measures: dict[tuple[str, str], Sums]
 
@@ -117,14 +113,10 @@ class Watch:
         return Snapshot(
             model=manifest.model,
             version=manifest.version,
-            digest=self._served.digest,
-            created_at=manifest.created_at,
             swaps=self._swaps,
             refused=follower.refused,
             problem=self._deaf or follower.problem or (tried.problem if tried else None),
-            challenger=tried.bundle.manifest.version if tried and tried.bundle else None,
             items=len(self._served.catalog) - len(self._served.catalog.withdrawn),
-            listings=len(self._items),
             items_refused=self._items.refused,
             measures=self.measures.totals(),
         )

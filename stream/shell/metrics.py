@@ -67,6 +67,8 @@ def _bundle_metrics(served: Snapshot) -> Iterator[Metric]:
     meaning = "1 while the store names a bundle that is not served, for the reason in the log"
     yield GaugeMetricFamily("fewstep_bundle_problem", meaning, value=int(served.problem is not None))
     yield GaugeMetricFamily("fewstep_items", "Items that lists may hold", value=served.items)
+    meaning = "Records of the items topic that could not be read or kept since the start"
+    yield CounterMetricFamily("fewstep_items_refused", meaning, value=served.items_refused)
     for name in Sums._fields:
         gauge = GaugeMetricFamily(
             f"{PREQUENTIAL}{name}",

@@ -1,16 +1,15 @@
-"""What must hold before the worker starts: folder, topics, equal partition counts, transactions if asked for."""
+"""What must hold before the worker starts: topics, equal partition counts, rights, transactions if asked for."""
 
 import asyncio
 import json
-import tempfile
+import logging
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaError, TransactionalIdAuthorizationFailed
 
 from schemas import TOPICS, KafkaSettings, Role, topic_name
-from schemas.errors import BrokerError, ConfigurationError
+from schemas.errors import BrokerError
 from stream.clients.connect import TopicFacts, may_join, open_admin, wait_for_broker
 from stream.settings import Settings
 from stream.shell.transactions import new_producer, transactional_id
@@ -27,6 +26,8 @@ class Cluster(NamedTuple):
     """Of each co-partitioned topic."""
     dead_letter_partitions: int
     topic_ids: Mapping[str, str]
+    changelog_id: str
+    """Another one after the changelog was deleted and created again."""
 
 
 def check_cluster(settings: Settings) -> Cluster:
@@ -47,23 +48,8 @@ def check_cluster(settings: Settings) -> Cluster:
         partitions,
         counts[topic_name(Role.DEAD_LETTERS, prefix)],
         {topic_name(role, prefix): topics[topic_name(role, prefix)].topic_id for role in READ},
+        topics[changelog_topic(settings.worker.app_id)].topic_id,
     )
-
-
-def require_writable(folder: Path) -> None:
-    """Make the folder of the local state where it is missing.
-
-    Raises ConfigurationError if nothing can be written there: Faust would fail over it in its start, and a supervisor
-    would start the worker again for ever.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise ConfigurationError(
-            f"local state cannot be kept in {folder} ({(error.strerror or str(error)).lower()}): correct --data-dir or "
-            "state.data_dir, or the rights on it"
-        ) from error
 
 
 def require_topics(partitions: Mapping[str, int], settings: Settings) -> int:
@@ -146,8 +132,8 @@ def require_same_topics(topic_ids: Mapping[str, str], notes: Iterable[Mapping[st
         if topic_ids.get(topic, noted_id) != noted_id:
             raise BrokerError(
                 f"topic {topic} was deleted and created again since it was last read: its offsets start anew, and the "
-                "stored ones do not hold; start with another --app-id (fewstep topics create --app-id NEW), which "
-                "reads the topic from its beginning"
+                "stored ones do not hold; start with another --app-id (fewstep topics create --app-id NEW) and "
+                "another --data-dir, which reads the topic from its beginning"
             )
 
 
@@ -160,6 +146,8 @@ async def _try_transactional_id(kafka: KafkaSettings, app_id: str) -> None:
     # An id of its own: the one of a partition number would fence the worker that serves it.
     producer = new_producer(kafka, transactional_id(app_id, "preflight"), max_request_bytes=1_000_000)
     where = f"at {kafka.bootstrap_servers}"
+    sender = logging.getLogger("aiokafka.producer.sender")
+    sender.setLevel(logging.CRITICAL)  # it would log what is told below
     try:
         async with asyncio.timeout(kafka.request_timeout_s):
             await producer.start()
@@ -173,4 +161,5 @@ async def _try_transactional_id(kafka: KafkaSettings, app_id: str) -> None:
             f"the broker {where} has no transactions ({type(error).__name__}): use --delivery at_least_once"
         ) from error
     finally:
+        sender.setLevel(logging.NOTSET)
         await producer.stop()

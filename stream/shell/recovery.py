@@ -23,6 +23,13 @@ class ShortChangelogError(Exception):
     """The changelog ends before the local state: it was recreated or truncated."""
 
 
+def _short(tp: TP, end: int, held: int) -> ShortChangelogError:
+    return ShortChangelogError(
+        f"changelog {tp.topic} {tp.partition} ends at offset {end}, the local state holds offset {held}: "
+        "the topic was recreated or truncated; delete the data directory to start from the changelog"
+    )
+
+
 def require_readable(part: Slice) -> None:
     """Check the rows of a changelog slice before any is stored. Raises StateError naming the key's hash and the offset.
 
@@ -77,6 +84,7 @@ class BatchRecovery(Recovery):
         for part in slices:
             tp = TP(part.topic, part.partition)
             if tp in self.active_tps:
+                self._require_onward(tp, part)
                 require_readable(part)
                 self.tp_to_table[tp].data.restore(tp, part.records, part.end - 1)
                 self.active_offsets[tp] = part.end - 1
@@ -88,13 +96,19 @@ class BatchRecovery(Recovery):
             self._ends[tp] = end
             held = self.tp_to_table[tp].persisted_offset(tp)
             if held is not None and held >= end:
-                raise ShortChangelogError(
-                    f"changelog {tp.topic} {tp.partition} ends at offset {end}, the local state holds offset {held}: "
-                    "the topic was recreated or truncated; delete the data directory to start from the changelog"
-                )
+                raise _short(tp, end, held)
         if self.active_tps and not self.need_recovery():
             self._set_recovery_ended()
             self.signal_recovery_end.set()
+
+    def _require_onward(self, tp: TP, part: Slice) -> None:
+        """Raise ShortChangelogError for a slice that lies before what is held.
+
+        aiokafka starts at the beginning again where the position is beyond the end, and says so in no other way.
+        """
+        held = self.active_offsets[tp]
+        if held is not None and held >= 0 and (part.start < held or part.end <= held):
+            raise _short(tp, part.end, held)
 
     def _set_recovery_started(self) -> None:
         self.signal_recovery_end.clear()

@@ -35,7 +35,10 @@ def serve(settings: Settings, watch: Watch, cluster: Cluster) -> None:
 
     async def main() -> None:
         with loading() as load:
-            app = create_app(settings, watch.serving, **cluster._asdict())
+            app = create_app(
+                settings, watch.serving, partitions=cluster.partitions,
+                dead_letter_partitions=cluster.dead_letter_partitions, topic_ids=cluster.topic_ids,
+            )  # fmt: skip
             app.catch_up = partial(catch_up, watch, load)
             lookout = start_watching(app, settings, served=watch.snapshot)
             following = asyncio.create_task(follow_broadcasts(settings, watch, load))

@@ -11,8 +11,10 @@ from time import monotonic, sleep
 import pytest
 from tiny_bundle import write_tiny_bundle
 
+from schemas.errors import ConfigurationError
 from stream.bench.process_clock import CpuSamples, cpu_seconds, peak_mib
 from stream.broker import Broker
+from stream.cli.bench import bench
 from stream.clients.connect import open_admin, partition_counts
 from stream.settings import Settings
 
@@ -101,6 +103,11 @@ def test_a_model_without_a_store_is_wrong_usage() -> None:
     done = subprocess.run([sys.executable, "-m", "stream", "bench", "--model", "m"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "--model needs --model-store" in done.stderr
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"r\.md cannot be written \(no such file or directory\)"):
+        bench(report=tmp_path / "nowhere" / "r.md")
 
 
 def test_cpu_and_memory_of_a_process_are_told_by_the_kernel() -> None:

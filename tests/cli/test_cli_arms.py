@@ -18,7 +18,9 @@ from stream.shell.web import make_site, serve_site
 
 def worker(measures: dict[tuple[str, str], Sums]) -> str:
     """A worker's metrics, without the worker; gives their address."""
-    served: Any = SimpleNamespace(model="m", version="v1", swaps=0, refused=0, problem=None, items=1, measures=measures)
+    served: Any = SimpleNamespace(
+        model="m", version="v1", swaps=0, refused=0, problem=None, items=1, items_refused=0, measures=measures
+    )
     progress, settings = Progress(), WebSettings(port=free_port())
     collector = WorkerCollector(
         progress, view=lambda: View("running"), is_ready=bool, recovery_remaining=lambda: 0, served=lambda: served
@@ -43,7 +45,7 @@ def test_arms_of_all_workers_are_added_up_and_compared(fewstep: Run) -> None:
 
 def test_without_measures_it_says_what_to_do_and_a_wrong_address_is_named(fewstep: Run) -> None:
     assert "nothing is measured yet" in fewstep("arms", worker({})).stdout
-    for url in (f"http://127.0.0.1:{free_port()}/metrics", "nowhere"):
+    for url in (f"http://127.0.0.1:{free_port()}/metrics", "nowhere", "http://a:b/metrics"):
         done = fewstep("arms", url)
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
         assert url in done.stderr

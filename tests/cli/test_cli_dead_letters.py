@@ -91,7 +91,10 @@ def test_a_letter_is_sent_again_once_to_where_it_came_from(fewstep: Run, created
     assert len(source(created)) == 4
 
     again = refuse(created, DANCE, headers=list(copy.headers))  # sent again, and refused again: a letter of its own
-    assert redrive(fewstep, at, *chosen) == {"letters": 3, "sent": 1, "already-sent": 2}
+    shown = fewstep("dead-letters", "redrive", *chosen, "--dry-run", *at).stdout
+    assert "1 of them not for the first time" in shown
+    assert redrive(fewstep, at, *chosen) == {"letters": 3, "sent": 1, "already-sent": 2, "in-vain": 1}
+    assert ", after a redrive" in fewstep("dead-letters", "list", *at).stdout.splitlines()[-1]
     assert dict(source(created)[-1].headers)["fewstep-redriven"] == b"2:%d" % again
 
 

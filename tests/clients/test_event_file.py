@@ -57,6 +57,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
         list(read_events(tmp_path / name))
 
 
+def test_a_file_of_another_kind_is_told_apart_from_a_wrong_line(tmp_path: Path) -> None:
+    (tmp_path / "f.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"f\.parquet:1: .*give a \.jsonl"):
+        list(read_events(tmp_path / "f.parquet"))
+
+
 def test_a_title_falls_back_to_the_id(tmp_path: Path) -> None:
     items = [{"item_id": "a", "title": "Alien"}, {"item_id": 2}]
     (tmp_path / "i.jsonl").write_text("\n".join(map(json.dumps, items)))

@@ -1,5 +1,6 @@
 """The demo on a small made-up world: to its end, and interrupted at every stage."""
 
+import io
 import os
 import re
 import signal
@@ -8,8 +9,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
+from stream.demo.scenario import _measure_table
 
 LEFT_WITHIN_S = 30
+
+
+def test_the_measures_fit_into_a_terminal_of_80_columns() -> None:
+    names = ("adapted", "unadapted start", "popularity with recency")
+    found = {name: {"mean": 0.5, "n_users": 190} for name in names}
+    found |= {f"adapted minus {name}": {"mean": 0.05, "low": -0.009, "high": 0.019} for name in names[1:]}
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(_measure_table({"by_k": {}, "pooled": {"ndcg": found}}, "ndcg", "nDCG@10"))
+    shown = console.export_text()
+    assert "…" not in shown
+    assert shown.count("+0.050 [-0.009 +0.019]") == 2
 
 
 @pytest.fixture(scope="module")

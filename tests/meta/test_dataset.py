@@ -32,6 +32,11 @@ def test_a_file_about_other_items_is_an_error(write_lines, event, items):
         dataset.load(write_lines("events.jsonl", [event("u", "zzz")]), items)
 
 
+def test_a_file_without_events_is_not_said_to_be_about_other_items(write_lines, items):
+    with pytest.raises(DataError, match="no events in it"):
+        dataset.load(write_lines("events.jsonl", []), items)
+
+
 @pytest.mark.parametrize("field", ["user_id", "timestamp"])
 def test_in_a_file_every_event_needs_user_and_time(write_lines, event, items, field):
     row = event("u", "b")

@@ -34,9 +34,10 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str):
     assert "\n" not in str(caught.value)
 
 
-def test_a_cut_gzip_file_is_not_taken_for_its_beginning(tmp_path: Path):
+@pytest.mark.parametrize("damage", [lambda content: content[:-12], lambda content: content[:12] + b"x" * 20])
+def test_a_damaged_gzip_file_is_not_taken_for_its_beginning(tmp_path: Path, damage):
     path = tmp_path / "items.jsonl.gz"
-    path.write_bytes(gzip.compress(b'{"item_id": "a"}\n' * 1000)[:-12])
+    path.write_bytes(damage(gzip.compress(b'{"item_id": "a"}\n' * 1000)))
     with pytest.raises(DataError, match="cannot read"):
         list(files.read(path, Item))
 
@@ -62,3 +63,9 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path):
         file.write("half")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path):
+    (tmp_path / "out").touch()
+    with pytest.raises(DataError, match="choose a folder"), files.writing(tmp_path / "out" / "items.jsonl"):
+        pass

@@ -169,3 +169,9 @@ def test_killed_at_any_change_the_next_run_finishes_and_nothing_half_is_left(tmp
         if finished:
             break
     assert dies_at > 12
+
+
+def test_a_store_that_is_a_file_is_told_with_the_flag_to_correct(tmp_path):
+    (tmp_path / "store").touch()
+    with pytest.raises(BundleError, match="cannot be listed: Not a directory; correct --model-store"):
+        ledger.versions(open_store(str(tmp_path / "store")), "films")

@@ -41,6 +41,12 @@ def test_a_study_goes_on_where_it_stopped(world, tmp_path):
     assert len(then.trials) == 3
 
 
+def test_what_a_trial_cannot_be_made_of_is_one_line(world, tmp_path, capfd):
+    with pytest.raises(ConfigurationError, match=r"the space holds d = 0"):
+        run(world, tmp_path, space={"d": search.Choices(choices=[0])})
+    assert capfd.readouterr().err == ""
+
+
 def test_a_study_of_other_data_is_refused(world, tmp_path):
     run(world, tmp_path, trials=1)
     with pytest.raises(ConfigurationError, match="another data"):

@@ -1,13 +1,11 @@
 """Topics are checked before the worker starts, and what is wrong is named with its remedy."""
 
-from pathlib import Path
-
 import pytest
 
-from schemas.errors import BrokerError, ConfigurationError
+from schemas.errors import BrokerError
 from stream.clients.connect import TopicFacts
 from stream.settings import Settings
-from stream.shell.preflight import require_rights, require_same_topics, require_topics, require_writable
+from stream.shell.preflight import require_rights, require_same_topics, require_topics
 
 SETTINGS = Settings.load(kafka={"topic_prefix": "p-"}, worker={"app_id": "a"})
 SOUND = {f"p-{name}": 6 for name in ("interactions", "requests", "users", "recommendations")} | {
@@ -34,19 +32,6 @@ def test_a_differing_partition_count_is_refused(name: str) -> None:
 
 def test_dead_letters_may_have_any_partition_count() -> None:
     assert require_topics(SOUND | {"p-dead-letters": 2}, SETTINGS) == 6
-
-
-def test_the_folder_of_the_state_is_made_with_those_above_it(tmp_path: Path) -> None:
-    require_writable(tmp_path / "a b" / "c")
-    assert list((tmp_path / "a b" / "c").iterdir()) == []
-
-
-def test_a_folder_that_cannot_be_is_refused_with_its_name(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigurationError, match=rf"{tmp_path}/file \(file exists\): correct --data-dir"):
-        require_writable(tmp_path / "file")
-    with pytest.raises(ConfigurationError, match="not a directory"):
-        require_writable(tmp_path / "file" / "below")
 
 
 def facts(**changes: frozenset[str] | None) -> dict[str, TopicFacts]:

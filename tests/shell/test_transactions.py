@@ -198,10 +198,11 @@ def test_an_outcome_is_shared_out_by_the_partition_that_each_part_came_from() ->
     }
 
 
-def test_a_broker_without_transactions_is_refused_in_one_line(broker: Broker) -> None:
+def test_a_broker_without_transactions_is_refused_in_one_line(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
     kafka = KafkaSettings(bootstrap_servers=broker.bootstrap_servers)
     if broker.name.startswith("Apache Kafka"):
         require_transactions(kafka, app_id="any")
     else:
         with pytest.raises(BrokerError, match=r"has no transactions.*at_least_once"):
             require_transactions(kafka, app_id="any")
+        assert caplog.messages == []

@@ -28,7 +28,7 @@ class Answer(NamedTuple):
 
 MEASURES = {("films", "v1"): Sums(events=8, hits=3, loss=16.0)}
 SERVED: Any = SimpleNamespace(
-    model="films", version="v1", swaps=2, refused=1, problem="not sound", items=40, measures=MEASURES
+    model="films", version="v1", swaps=2, refused=1, problem="not sound", items=40, items_refused=5, measures=MEASURES
 )
 
 
@@ -90,6 +90,7 @@ def test_metrics_tell_counts_and_seconds_and_no_user() -> None:
         "fewstep_bundle_swaps_total 2.0",
         "fewstep_bundles_refused_total 1.0",
         "fewstep_bundle_problem 1.0",
+        "fewstep_items_refused_total 5.0",
         'fewstep_prequential_hits{model="films",version="v1"} 3.0',
         "process_resident_memory_bytes",
     ):

@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_counted_and_changes_nothing() -> None:
     heard = LiveItems()
     heard.take([(b"i1", b"junk"), (None, None), (b"i1", b'{"item_id": 1, "schema_version": 99}')])
     heard.take([(b"i1", b'{"item_id": "i1", "title": "' + b"x" * MOST_BYTES + b'"}')])
-    assert (heard.refused, len(heard), heard.changed()) == (4, 0, False)
+    assert (heard.refused, heard.digest, heard.changed()) == (4, "", False)
 
 
 def test_only_news_is_a_change() -> None:

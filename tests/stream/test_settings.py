@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import ConfigurationError
+from schemas.sources import SECTIONS
 from stream.settings import Settings
 
 
@@ -52,10 +53,22 @@ def test_an_unknown_setting_of_a_section_is_refused(elsewhere: Path) -> None:
         Settings.load()
 
 
-def test_a_file_that_is_no_toml_is_named(elsewhere: Path) -> None:
-    (elsewhere / "fewstep.toml").write_text("state = [")
+@pytest.mark.parametrize("content", [b"state = [", b"\xff"])
+def test_a_file_that_is_no_toml_is_named(elsewhere: Path, content: bytes) -> None:
+    (elsewhere / "fewstep.toml").write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"fewstep\.toml"):
         Settings.load()
+
+
+def test_the_sections_are_those_that_both_packages_know() -> None:
+    assert tuple(Settings.model_fields) == SECTIONS
+
+
+def test_a_token_that_is_too_short_is_told_in_characters_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEWSTEP_WEB__TOKEN", "hush-hush")
+    with pytest.raises(ConfigurationError, match=r"web\.token: String should have at least 16 characters") as refused:
+        Settings.load()
+    assert "hush" not in str(refused.value)
 
 
 def test_an_unknown_section_of_the_file_is_refused(elsewhere: Path) -> None:
@@ -72,7 +85,7 @@ def test_a_list_in_the_environment_that_is_no_json_is_named(monkeypatch: pytest.
 
 def test_an_unknown_section_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEWSTEP_KAFAK__TOPIC_PREFIX", "x-")
-    with pytest.raises(ConfigurationError, match=r"FEWSTEP_KAFAK__TOPIC_PREFIX is no setting.*KAFKA, MODEL"):
+    with pytest.raises(ConfigurationError, match=r"FEWSTEP_KAFAK__TOPIC_PREFIX is no setting.*kafka, model"):
         Settings.load()
 
 
@@ -92,6 +105,8 @@ def test_no_section_can_be_changed_after_loading() -> None:
         ({"security_protocol": "SASL_SSL", "sasl_username": "u"}, "needs sasl_username and sasl_password"),
         ({"sasl_username": "u", "sasl_password": "hush-hush"}, "not used with PLAINTEXT"),
         ({"ssl_ca_file": "ca.pem"}, "not used with PLAINTEXT"),
+        ({"ssl_certificate_file": "c.pem"}, "ssl_certificate_file is not used with PLAINTEXT"),
+        ({"security_protocol": "SSL", "ssl_key_file": "k.pem"}, "ssl_key_file needs ssl_certificate_file"),
         ({"security_protocol": "SASL_SSL", "sasl_username": "u", "sasl_password": ["hush-hush"]}, "sasl_password"),
     ],
 )

@@ -13,6 +13,8 @@ import pytest
 from tiny_bundle import write_tiny_bundle
 
 from meta import ledger, synthetic
+from meta.commands.model import _tell
+from meta.refresh.decision import promote
 from meta.refresh.publishing import last_announcement
 from meta.refresh.run import Order
 from meta.refresh.schedule import asked, seconds_of
@@ -61,7 +63,7 @@ def fill(send, world, events) -> None:
     send(Role.INTERACTIONS, [(event.user_id, event.model_dump(exclude_defaults=True)) for event in events])
 
 
-def test_versions_are_listed_shown_and_served_again_in_one_command(command, kafka, tmp_path):
+def test_versions_are_listed_shown_and_served_again_in_one_command(command, kafka, tmp_path, capsys):
     store = open_store(str(tmp_path / "store"))
     assert "has no model films: train it" in run(command("model", "list"), code=1)
     for number, version in enumerate(("v1", "v2"), 1):
@@ -76,11 +78,13 @@ def test_versions_are_listed_shown_and_served_again_in_one_command(command, kafk
     assert "does not exist: see fewstep model list" in run(command("model", "promote", "v9"), code=1)
 
     back = run(command("model", "rollback"))
-    assert (back["version"], back["action"]) == ("v1", "rollback")
+    assert (back["version"], back["action"], back["changed"]) == ("v1", "rollback", True)
     told = last_announcement("films", kafka)
     assert (told.version, told.digest, told.action) == ("v1", back["digest"], "rollback")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert "no earlier version" in run(command("model", "rollback"), code=3)
+    _tell(promote(store.url, "films", "v1", kafka), json_output=False)
+    assert capsys.readouterr().out == f"nothing changed: v1 is served already, by rollback of {back['published_at']}\n"
     assert run(command("model", "promote", "v2"))["action"] == "promote"
     assert last_announcement("films", kafka).version == "v2"
 
