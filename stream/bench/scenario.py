@@ -17,7 +17,7 @@ from uuid import uuid4
 from schemas import Role
 from schemas.errors import ConfigurationError
 from stream.bench.draining import measure_drain
-from stream.bench.figures import DESCRIBED, WORKERS, Delays, Run, Section, Variant
+from stream.bench.figures import DESCRIBED, RESEARCH, WORKERS, Delays, Run, Section, Variant
 from stream.bench.grown import grow_bundle
 from stream.bench.kernel import KernelTimes, run_kernel
 from stream.bench.latency import PHASES, events_needed, measure_latency, phases_at
@@ -190,12 +190,13 @@ def _large_catalogs(
 
 def _runnable(variants: Sequence[Variant], show: Callable[[str], None]) -> list[Variant]:
     """Those that can run here. Raises ConfigurationError if none can."""
-    if Variant.MAML not in variants or find_spec("torch") is not None:
+    if not set(RESEARCH) & set(variants) or find_spec("torch") is not None:
         return list(variants)
-    show(f"left out, because torch is not installed: {DESCRIBED[Variant.MAML]}")
-    left: list[Variant] = [variant for variant in variants if variant is not Variant.MAML]
+    for variant in RESEARCH:
+        show(f"left out, because torch is not installed: {DESCRIBED[variant]}")
+    left: list[Variant] = [variant for variant in variants if variant not in RESEARCH]
     if not left:
-        raise ConfigurationError("--only maml needs torch: pip install 'fewstep[train]'")
+        raise ConfigurationError("--only maml and --only melu need torch: pip install 'fewstep[train]'")
     return left
 
 

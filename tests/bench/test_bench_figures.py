@@ -104,7 +104,7 @@ def test_the_json_has_each_run_and_the_ratios_of_its_rounds() -> None:
     delays = [Delays(variant, 0, 100, 500, 0, 4.0, 9.0) for variant in (Variant.PLAIN, Variant.FEWSTEP)]
     found = json.loads(json.dumps(as_json(Results(CONDITIONS, runs, delays))))
     assert len(found["runs"]) == 2 * len(Variant)
-    assert set(found["ratios"]) == {"plain", "tuned", "maml", "faust", "exactly-once"}
+    assert set(found["ratios"]) == {"plain", "tuned", "maml", "melu", "faust", "exactly-once"}
     assert found["ratios"]["maml"]["events_per_s"] == {"median": 1.0, "low": 1.0, "high": 1.0}
     assert found["latency_ratios"] == [
         {"rate": 100, **{name: {"median": 1.0, "low": 1.0, "high": 1.0} for name in ("p50_ms", "p99_ms")}}
