@@ -92,6 +92,29 @@ class Delays:
     unanswered: int
     p50_ms: float
     p99_ms: float
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
+    """CPU seconds while events were offered, of the program, the broker, the load generator and the reader of lists."""
+
+    @property
+    def seconds(self) -> float:
+        """For which events were offered."""
+        return self.events / self.rate
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One rate that was offered to the worker in an open loop, to find the highest that it sustains."""
+
+    rate: int
+    """Events a second."""
+    events: int
+    first_ms: float
+    """Median delay of the first third of the events."""
+    last_ms: float
+    """Of the last third."""
+    behind_s: float
+    """What was unanswered when the last event was due, in seconds of the load."""
+    sustained: bool
 
 
 @dataclass(frozen=True)
