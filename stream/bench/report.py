@@ -45,8 +45,8 @@ OPEN_LOOP = (
     "holds the first list that includes it. A rate is sustained if everything is answered, the median delay of the "
     f"last third of {RUNG_S:.0f} s exceeds that of the first by no more than {GROWTH:.0%} of the time between, and no "
     f"more than {BEHIND_S} s of the load are unanswered when its last event is due; it is not if it fails {TRIES} "
-    "times. It is less than the drained throughput: a backlog needs fewer lists, and while it is drained nobody sends "
-    "and reads on the same cores."
+    "times. The sustained rate, the highest found, is less than the drained throughput: a backlog needs fewer lists, "
+    "and while it is drained nobody sends and reads on the same cores."
 )
 SHARED = {
     "program": "the program", "broker": "broker", "load": "load generator", "reader": "reader of lists",
