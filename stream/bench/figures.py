@@ -17,6 +17,7 @@ class Variant(StrEnum):
     PLAIN = "plain"
     TUNED = "tuned"
     MAML = "maml"
+    MELU = "melu"
     FEWSTEP = "fewstep"
     EXACTLY_ONCE = "exactly-once"
 
@@ -27,13 +28,16 @@ DESCRIBED = {
     Variant.FAUST: "Faust consuming alone",
     Variant.PLAIN: "(a) bare Faust agent",
     Variant.TUNED: f"(a2) the same, linger 20 ms, {_LOOP}",
-    Variant.MAML: "(b) the same with torch MAML per event",
+    Variant.MAML: "(b) the same with torch MAML per event, two towers without layers",
+    Variant.MELU: "(b2) the same with torch MAML per event, decision layers as in MeLU",
     Variant.FEWSTEP: "(c) fewstep worker",
     Variant.EXACTLY_ONCE: "(d) the same, exactly_once",
 }
 WORKERS = (Variant.FEWSTEP, Variant.EXACTLY_ONCE)
 """Those that are `fewstep worker`."""
-COMPARED = (Variant.PLAIN, Variant.TUNED, Variant.MAML, Variant.FAUST, Variant.EXACTLY_ONCE)
+RESEARCH = (Variant.MAML, Variant.MELU)
+"""Those that adapt by autograd, as research scripts do; they need torch."""
+COMPARED = (Variant.PLAIN, Variant.TUNED, *RESEARCH, Variant.FAUST, Variant.EXACTLY_ONCE)
 """What (c) is divided by."""
 
 
@@ -88,6 +92,29 @@ class Delays:
     unanswered: int
     p50_ms: float
     p99_ms: float
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
+    """CPU seconds while events were offered, of the program, the broker, the load generator and the reader of lists."""
+
+    @property
+    def seconds(self) -> float:
+        """For which events were offered."""
+        return self.events / self.rate
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One rate that was offered to the worker in an open loop, to find the highest that it sustains."""
+
+    rate: int
+    """Events a second."""
+    events: int
+    first_ms: float
+    """Median delay of the first third of the events."""
+    last_ms: float
+    """Of the last third."""
+    behind_s: float
+    """What was unanswered when the last event was due, in seconds of the load."""
+    sustained: bool
 
 
 @dataclass(frozen=True)

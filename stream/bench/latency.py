@@ -1,28 +1,24 @@
-"""Open-loop latency: events go out when they are due, answered or not; each is timed until a list covers it.
+"""Open-loop latency: a program is driven at one rate after another, and each event is timed until a list covers it.
 
 The clock starts when an event is due and stops when a consumer of committed records holds the first list of its user
 that includes it.
 """
 
 import asyncio
-from bisect import bisect_left, bisect_right
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from itertools import accumulate, islice
-from time import monotonic
-from typing import Any, NamedTuple
-
-import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import islice
+from time import monotonic, thread_time
+from typing import NamedTuple
 
 from schemas import KafkaSettings
 from schemas.errors import FewstepError
-from stream.bench.figures import Delays, percentile
+from stream.bench.figures import Delays, Rung, percentile
+from stream.bench.open_loop import Position, Reader, no_collection, offer, waits
+from stream.bench.process_clock import cpu_seconds
 from stream.bench.runs import Child
+from stream.bench.sustained import WARM_UP, judge, next_rate
 from stream.children import last_words
-from stream.clients.connect import broker_errors
 from stream.clients.event_file import FileEvent
 from stream.clients.outbox import Outbox, open_outbox
 
@@ -36,189 +32,136 @@ ANSWERED_WITHIN_S = 10.0
 """What is not answered so long after the last event of a phase counts as unanswered."""
 SHARES = (0.25, 0.5, 0.75)
 SHARE_S = 4.0
-"""Shares of the worker's throughput at which it is timed too, and for how many seconds."""
-_TICK_S = 0.002
-"""What is due within such a time is sent together, so that driving a fast program takes little of its machine."""
+"""Shares of the sustained rate at which a worker is timed too, and for how many seconds."""
+RUNG_S = 4.0
+_QUIET_S = 0.2
 
 
-class Position(NamedTuple):
-    """An event as a list names it."""
+class Offered(NamedTuple):
+    """What came of events that were offered at one rate."""
 
-    user: str
-    partition: int
-    offset: int
+    waits: list[float | None]
+    """Seconds from due to readable, in the order in which they were due; None without an answer."""
+    delays: list[float]
+    """The same; without an answer the time that was waited for one."""
+    cpu_s: dict[str, float]
+    """CPU seconds by who took them, while events were offered."""
 
 
-class OpenLoop:
-    """A producer, and a consumer of all lists that notes when each became readable."""
+class Drive:
+    """A program that runs, driven from outside: events go in, and it is noted when their lists become readable."""
 
-    def __init__(self, outbox: Outbox, consumer: Any) -> None:
-        self._outbox, self._consumer = outbox, consumer
-        self._unread: list[tuple[bytes, float]] = []
-        self._arrivals: list[tuple[Position, float]] = []
+    def __init__(
+        self, child: Child, outbox: Outbox, reader: Reader, events: Iterator[FileEvent], broker_pid: int | None
+    ) -> None:
+        self._child, self._outbox, self._reader = child, outbox, reader
+        self._events, self._broker_pid = events, broker_pid
 
-    async def listen(self) -> None:
-        """Note lists as they arrive, until cancelled."""
+    async def warm_up(self) -> None:
+        """Send until every partition has been answered. Raises FewstepError if the program never answers."""
+        child, deadline = self._child, monotonic() + READY_WITHIN_S
+        while len({position.partition for position, _ in self._reader.arrivals()}) < child.lane.partitions:
+            self._check()
+            if monotonic() > deadline:
+                raise FewstepError(
+                    f"{child.variant} answered no event on some partition within {READY_WITHIN_S:.0f} s: "
+                    f"{last_words(child.log)}"
+                )
+            await offer(self._outbox, list(islice(self._events, WARM_UP_EVENTS)), rate=1000)
+            await asyncio.sleep(WARM_UP_EVERY_S)
+        await asyncio.sleep(SETTLE_S)
+
+    async def at(self, rate: int, seconds: float) -> Offered:
+        """Offer events at this rate, and wait until they are answered, or for ANSWERED_WITHIN_S."""
+        events = list(islice(self._events, round(rate * seconds)))
+        self._reader.forget()
+        with no_collection():
+            before = self._clocks()
+            sent = await offer(self._outbox, events, rate=rate)
+            cpu_s = {who: seconds - before[who] for who, seconds in self._clocks().items()}
+            found = await self._answers(sent)
+        given_up = monotonic()
+        self._check()
+        delays = [given_up - due if wait is None else wait for wait, (_, due) in zip(found, sent, strict=True)]
+        return Offered(found, delays, cpu_s)
+
+    async def _answers(self, sent: Sequence[tuple[Position, float]]) -> list[float | None]:
+        """Decoding them takes from the machine too, so it waits until no more come."""
+        deadline, fetched = monotonic() + ANSWERED_WITHIN_S, -1
         while True:
-            batches = await self._consumer.getmany(timeout_ms=200)
-            now = monotonic()
-            for records in batches.values():
-                self._unread.extend((record.value, now) for record in records)
+            while fetched != self._reader.fetched and monotonic() < deadline:
+                fetched = self._reader.fetched
+                await asyncio.sleep(_QUIET_S)
+            found = waits(sent, self._reader.arrivals())
+            if None not in found or monotonic() > deadline:
+                return found
+            await asyncio.sleep(_QUIET_S)
 
-    def arrivals(self) -> list[tuple[Position, float]]:
-        """What each list so far includes, and when it became readable. Decoded here, not while they arrive."""
-        for value, when in self._unread:
-            found = orjson.loads(value)
-            at = found["source"]
-            self._arrivals.append((Position(found["user_id"], at["partition"], at["offset"]), when))
-        self._unread.clear()
-        return self._arrivals
+    def _clocks(self) -> dict[str, float]:
+        own = {"load": thread_time(), "reader": self._reader.cpu_seconds()}
+        broker = {} if self._broker_pid is None else {"broker": cpu_seconds(self._broker_pid)}
+        return {"program": cpu_seconds(self._child.process.pid)} | broker | own
 
-    async def phase(self, events: Sequence[FileEvent], *, rate: int) -> list[tuple[Position, float]]:
-        """Send events at this rate; gives each one's position and when it was due."""
-        start = monotonic()
-        due = [start + number / rate for number in range(len(events))]
-        lines: defaultdict[int, _Line] = defaultdict(_Line)
-        sent = 0
-        async with asyncio.TaskGroup() as sending:
-            while sent < len(events):
-                await asyncio.sleep(max(_TICK_S if sent else 0.0, due[sent] - monotonic()))
-                end = bisect_right(due, monotonic(), lo=sent)
-                for event, when in zip(events[sent:end], due[sent:end], strict=True):
-                    lines[self._outbox.partition_of(event.user_id)].waiting.append((event, when))
-                sent = end
-                for line in lines.values():
-                    if line.waiting and not line.busy:
-                        line.busy = True
-                        sending.create_task(self._send(line))
-        return [found for line in lines.values() for found in line.sent]
-
-    async def _send(self, line: "_Line") -> None:
-        """Send what waits, and what comes to wait meanwhile: one request after another, as a producer does."""
-        while line.waiting:
-            some, line.waiting = line.waiting, []
-            taken = await self._outbox.send([event for event, _ in some])
-            line.sent += [(Position(event.user_id, *at), when) for (event, when), at in zip(some, taken, strict=True)]
-        line.busy = False
+    def _check(self) -> None:
+        self._child.check()
+        self._reader.check()
 
 
-@dataclass
-class _Line:
-    """Events on their way to one partition, with when they are due."""
+@asynccontextmanager
+async def driving(
+    child: Child, kafka: KafkaSettings, events: Iterator[FileEvent], broker_pid: int | None
+) -> AsyncIterator[Drive]:
+    """Drive a program that has just been started, on fresh topics, with `events` one after another.
 
-    waiting: list[tuple[FileEvent, float]] = field(default_factory=list)
-    sent: list[tuple[Position, float]] = field(default_factory=list)
-    busy: bool = False
-
-
-def phases_at(capacity: float) -> dict[int, float]:
-    """Events a second and seconds: PHASES, then SHARES of this many events a second, to hundreds."""
-    return {**PHASES, **{max(100, 100 * round(capacity * share / 100)): SHARE_S for share in SHARES}}
-
-
-def events_needed(phases: Mapping[int, float]) -> int:
-    """Events that warming up and all phases take at most."""
-    warm_up = round(READY_WITHIN_S / WARM_UP_EVERY_S) * WARM_UP_EVENTS
-    return warm_up + sum(round(rate * seconds) for rate, seconds in phases.items())
-
-
-def waits(sent: Iterable[tuple[Position, float]], arrivals: Iterable[tuple[Position, float]]) -> list[float | None]:
-    """Seconds from due to the first list that includes the event, for each event in order; None for none."""
-    earliest = _earliest(arrivals)
-    found: list[float | None] = []
-    for position, due in sent:
-        offsets, times = earliest.get((position.user, position.partition), ([], []))
-        index = bisect_left(offsets, position.offset)
-        found.append(times[index] - due if index < len(times) else None)
-    return found
+    Without the `broker_pid`, its CPU time is not told. Raises BrokerError if Kafka fails.
+    """
+    lane = child.lane
+    with Reader(kafka, lane.lists, partitions=lane.partitions) as reader:
+        async with open_outbox(kafka, lane.source, partitions=lane.partitions) as outbox:
+            drive = Drive(child, outbox, reader, events, broker_pid)
+            await drive.warm_up()
+            yield drive
 
 
 async def measure_latency(
-    child: Child, kafka: KafkaSettings, events: Sequence[FileEvent], *, phases: Mapping[int, float], number: int
+    child: Child,
+    kafka: KafkaSettings,
+    events: Iterator[FileEvent],
+    *,
+    phases: Mapping[int, float],
+    number: int,
+    broker_pid: int | None,
 ) -> list[Delays]:
-    """Drive a program that has just been started, on fresh topics, through all phases of round `number`.
-
-    `events` are used one after another, at most `events_needed` of them. An event without an answer counts with the
-    time that was waited for one. Raises FewstepError if the program never answers.
-    """
-    left = iter(events)
+    """Drive a program through all phases of round `number`. Raises FewstepError if it never answers."""
     found = []
-    async with _open_loop(child, kafka) as loop:
-        await _warm_up(loop, child, left)
+    async with driving(child, kafka, events, broker_pid) as drive:
         for rate, seconds in phases.items():
-            sent = await loop.phase(list(islice(left, round(rate * seconds))), rate=rate)
-            await _until_answered(loop, sent)
-            child.check()
-            given_up = monotonic()
-            answers = waits(sent, loop.arrivals())
-            delays = [given_up - due if wait is None else wait for wait, (_, due) in zip(answers, sent, strict=True)]
-            p50, p99 = (percentile(delays, share) * 1000 for share in (0.5, 0.99))
-            found.append(Delays(child.variant, number, rate, len(sent), answers.count(None), p50, p99))
+            one = await drive.at(rate, seconds)
+            p50, p99 = (percentile(one.delays, share) * 1000 for share in (0.5, 0.99))
+            count, unanswered = len(one.delays), one.waits.count(None)
+            found.append(Delays(child.variant, number, rate, count, unanswered, p50, p99, one.cpu_s))
     return found
 
 
-@asynccontextmanager
-async def _open_loop(child: Child, kafka: KafkaSettings) -> AsyncIterator[OpenLoop]:
-    lane = child.lane
-    with broker_errors(kafka):
-        # Kafka wakes a fetch when data comes; where a broker does not, it is asked again soon.
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest", fetch_max_wait_ms=20,
-            isolation_level="read_committed",
-        )  # fmt: skip
-        async with open_outbox(kafka, lane.source, partitions=lane.partitions) as outbox:
-            await consumer.start()
-            try:
-                consumer.assign([TopicPartition(lane.lists, number) for number in range(lane.partitions)])
-                loop = OpenLoop(outbox, consumer)
-                async with _listening(loop):
-                    yield loop
-            finally:
-                await consumer.stop()
+async def find_sustained(
+    child: Child,
+    kafka: KafkaSettings,
+    events: Iterator[FileEvent],
+    *,
+    broker_pid: int | None,
+    show: Callable[[Rung], None],
+) -> list[Rung]:
+    """Climb the ladder of `stream.bench.sustained`; gives its rungs in order. Raises FewstepError as above."""
+    rungs: list[Rung] = []
+    async with driving(child, kafka, events, broker_pid) as drive:
+        await drive.at(*WARM_UP)
+        while (rate := next_rate(rungs)) is not None:
+            one = await drive.at(rate, RUNG_S)
+            rungs.append(judge(one.waits, one.delays, rate=rate))
+            show(rungs[-1])
+    return rungs
 
 
-@asynccontextmanager
-async def _listening(loop: OpenLoop) -> AsyncIterator[None]:
-    task = asyncio.create_task(loop.listen())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task  # raises what ended it, if it was not us
-
-
-async def _warm_up(loop: OpenLoop, child: Child, events: Iterator[FileEvent]) -> None:
-    """Send until every partition has been answered."""
-    deadline = monotonic() + READY_WITHIN_S
-    while len({position.partition for position, _ in loop.arrivals()}) < child.lane.partitions:
-        child.check()
-        if monotonic() > deadline:
-            raise FewstepError(
-                f"{child.variant} answered no event on some partition within {READY_WITHIN_S:.0f} s: "
-                f"{last_words(child.log)}"
-            )
-        await loop.phase(list(islice(events, WARM_UP_EVENTS)), rate=1000)
-        await asyncio.sleep(WARM_UP_EVERY_S)
-    await asyncio.sleep(SETTLE_S)
-
-
-async def _until_answered(loop: OpenLoop, sent: Sequence[tuple[Position, float]]) -> None:
-    deadline = monotonic() + ANSWERED_WITHIN_S
-    while None in waits(sent, loop.arrivals()) and monotonic() < deadline:
-        await asyncio.sleep(0.1)
-
-
-def _earliest(
-    arrivals: Iterable[tuple[Position, float]],
-) -> dict[tuple[str, int], tuple[list[int], list[float]]]:
-    """By user and partition: ascending offsets, and for each the first time of a list that includes that offset."""
-    by_user: defaultdict[tuple[str, int], list[tuple[int, float]]] = defaultdict(list)
-    for position, when in arrivals:
-        by_user[position.user, position.partition].append((position.offset, when))
-    found = {}
-    for user, answers in by_user.items():
-        answers.sort()
-        times = list(accumulate((when for _, when in reversed(answers)), min))[::-1]
-        found[user] = [offset for offset, _ in answers], times
-    return found
+def phases_at(sustained: float) -> dict[int, float]:
+    """Events a second and seconds: PHASES, then SHARES of this many events a second, to hundreds."""
+    return {**PHASES, **{max(100, 100 * round(sustained * share / 100)): SHARE_S for share in SHARES}}

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
@@ -41,25 +42,25 @@ def run_polls(store: str, model: str, *, home: Path) -> list[PollTimes]:
 def measure_polls(store: str, model: str, sizes: Sequence[int] = SIZES) -> list[PollTimes]:
     """Time the steps of one stream, after the first ones. Raises BundleError for a bundle that cannot be loaded."""
     from schemas import Role
-    from stream.bench.traffic import make_events
+    from stream.bench.traffic import APART_MS, make_events
     from stream.core.records import Record
     from stream.core.step import Step
     from stream.engine.bundle import load_bundle
     from stream.settings import Settings
 
     bundle, settings = load_bundle(store, model), Settings()
+    count = _BEFORE + sum(sizes) * _POLLS
     events = make_events(
-        _BEFORE + sum(sizes) * _POLLS,
         users=_USERS,
         item_ids=bundle.catalog.item_ids,
         kinds=bundle.manifest.kinds,
         event_types=settings.limits.event_types,
-        newest_ms=_NEWEST_MS,
+        oldest_ms=_NEWEST_MS - count * APART_MS,
         seed=0,
     )
     records = [
         Record(Role.INTERACTIONS, "events", 0, offset, _NEWEST_MS, event.user_id.encode(), event.value)
-        for offset, event in enumerate(events)
+        for offset, event in enumerate(islice(events, count))
     ]
     step, rows = Step(bundle, settings), dict[bytes, bytes]()
 

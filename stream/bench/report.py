@@ -7,9 +7,10 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from stream.bench.figures import COMPARED, DESCRIBED, Delays, Run, Section, Spread, Variant, ratio, spread
+from stream.bench.figures import COMPARED, DESCRIBED, Delays, Run, Rung, Section, Spread, Variant, ratio, spread
 from stream.bench.kernel import BEST, KernelTimes
-from stream.bench.latency import PHASES
+from stream.bench.latency import RUNG_S
+from stream.bench.sustained import BEHIND_S, GROWTH, TRIES, sustained_rate
 from stream.bench.traffic import ACTIVITY
 
 RUN_MEASURES: dict[str, tuple[str, str, Callable[[Run], float]]] = {
@@ -39,6 +40,20 @@ CLOCK = (
     "Clock: from the first event in hand to the last list handed to the producer, on the program's own wall clock; "
     "CPU: user and system time of its process within these seconds; peak: its largest resident memory so far."
 )
+OPEN_LOOP = (
+    "Open loop: an event is due at its time, whether or not others are answered, and its delay ends when a consumer "
+    "holds the first list that includes it. A rate is sustained if everything is answered, the median delay of the "
+    f"last third of {RUNG_S:.0f} s exceeds that of the first by no more than {GROWTH:.0%} of the time between, and no "
+    f"more than {BEHIND_S} s of the load are unanswered when its last event is due; it is not if it fails {TRIES} "
+    "times. The sustained rate, the highest found, is less than the drained throughput: a backlog needs fewer lists, "
+    "and while it is drained nobody sends and reads on the same cores."
+)
+SHARED = {
+    "program": "the program", "broker": "broker", "load": "load generator", "reader": "reader of lists",
+}  # fmt: skip
+"""What shares the cores while latency is measured, by name in JSON."""
+SHARED_FROM = 1000
+"""Events a second from which CPU time per event is shown: below, it is what an idle second costs."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +81,7 @@ class Results:
     delays: Sequence[Delays]
     kernels: Sequence[KernelTimes] = ()
     sections: Sequence[Section] = ()
+    rungs: Sequence[Rung] = ()
 
 
 def as_json(results: Results) -> dict[str, Any]:
@@ -87,8 +103,13 @@ def as_json(results: Results) -> dict[str, Any]:
         "latency": [
             {"variant": variant, "rate": rate, "unanswered": sum(one.unanswered for one in own)}
             | {name: spread(map(get, own))._asdict() for name, (_, _, get) in DELAY_MEASURES.items()}
+            | {"cpu_us_per_event": {who: cost._asdict() for who, cost in _shared(own).items()}}
             for variant, rate, own in _by_rate(results.delays)
         ],
+        "sustained": {
+            "events_per_s": sustained_rate(results.rungs) or None,
+            "rungs": [asdict(rung) for rung in results.rungs],
+        },
         "kernels": [asdict(times) | {"ratio": spread(times.ratios())._asdict()} for times in results.kernels],
         "sections": {section.name: [asdict(one) for one in section.figures] for section in results.sections},
         "latency_ratios": [
@@ -100,7 +121,7 @@ def as_json(results: Results) -> dict[str, Any]:
 
 def as_markdown(results: Results) -> str:
     """The tables, with what they hold for."""
-    sections = [_conditions(results.conditions), CLOCK]
+    sections = [*_notes(results)]
     sections += ["\n".join(_markdown_rows(title, rows)) for title, rows in _tables(results)]
     return "\n\n".join(sections) + "\n"
 
@@ -115,7 +136,13 @@ def as_screen(results: Results) -> Group:
         for row in rows:
             table.add_row(*row)
         tables.append(table)
-    return Group(_conditions(results.conditions), *tables, CLOCK)
+    conditions, *others = _notes(results)
+    return Group(conditions, *tables, *others)
+
+
+def _notes(results: Results) -> list[str]:
+    """What the figures hold for, first, and what they mean."""
+    return [_conditions(results.conditions), CLOCK, *([OPEN_LOOP] if results.delays else [])]
 
 
 def _tables(results: Results) -> list[tuple[str, list[list[str]]]]:
@@ -130,8 +157,13 @@ def _tables(results: Results) -> list[tuple[str, list[list[str]]]]:
     if results.kernels:
         title = f"Adapt and pick the best {BEST}, beside one matrix product and a partial sort; one core"
         tables.append((title, _kernel_rows(results.kernels)))
+    if results.rungs:
+        title = f"What (c) carries in an open loop: {sustained_rate(results.rungs):,} events/s sustained"
+        tables.append((title, _rung_rows(results.rungs)))
     if results.delays:
-        tables.append(("Open-loop latency, event due to list readable", _delay_rows(results.delays, results.runs)))
+        tables.append(("Open-loop latency, event due to list readable", _delay_rows(results)))
+    if rows := _shared_rows(results.delays):
+        tables.append(("CPU us per event in these open loops, by what shares the cores", rows))
     return tables
 
 
@@ -163,27 +195,52 @@ def _kernel_rows(kernels: Sequence[KernelTimes]) -> list[list[str]]:
     return rows
 
 
-def _delay_rows(delays: Sequence[Delays], runs: Sequence[Run]) -> list[list[str]]:
-    rows = [["", "events/s", *(column for column, _, _ in DELAY_MEASURES.values()), "unanswered"]]
+def _rung_rows(rungs: Sequence[Rung]) -> list[list[str]]:
+    rows = [["events/s", "p50 ms, first third", "p50 ms, last third", "unanswered at the end, s of the load", ""]]
+    for rung in rungs:
+        verdict = "sustained" if rung.sustained else "not sustained"
+        rows.append(
+            [f"{rung.rate:,}", f"{rung.first_ms:,.1f}", f"{rung.last_ms:,.1f}", f"{rung.behind_s:.2f}", verdict]
+        )
+    return rows
+
+
+def _delay_rows(results: Results) -> list[list[str]]:
+    delays = results.delays
+    drained = [run.events_per_s for run in results.runs if run.variant is Variant.FEWSTEP]
+    wholes = sustained_rate(results.rungs), spread(drained).median if drained else 0
+    columns = [column for column, _, _ in DELAY_MEASURES.values()]
+    rows = [["", "events/s", "of (c) sustained", "of (c) drained", *columns, "unanswered"]]
     for variant, rate, own in _by_rate(delays):
+        shares = [f"{rate / whole:.1%}" if whole else "" for whole in wholes]
         cells = [_show(spread(map(get, own)), form) for _, form, get in DELAY_MEASURES.values()]
         unanswered = f"{sum(one.unanswered for one in own):,} of {sum(one.events for one in own):,}"
-        rows.append([DESCRIBED[variant], f"{rate:,}{_share(rate, runs)}", *cells, unanswered])
+        rows.append([DESCRIBED[variant], f"{rate:,}", *shares, *cells, unanswered])
     for rate, both in _delay_ratios(delays):
-        rows.append(["(c) / (a)", f"{rate:,}", *(_show(one, ".2f") for one in both.values()), ""])
+        rows.append(["(c) / (a)", f"{rate:,}", "", "", *(_show(one, ".2f") for one in both.values()), ""])
     return rows
+
+
+def _shared_rows(delays: Sequence[Delays]) -> list[list[str]]:
+    rows = [["", "events/s", *SHARED.values(), "cores at work"]]
+    for variant, rate, own in _by_rate(delays):
+        if rate >= SHARED_FROM and (costs := _shared(own)):
+            cells = [_show(costs[who], ",.1f") if who in costs else "" for who in SHARED]
+            cores = spread(sum(one.cpu_s.values()) / one.seconds for one in own)
+            rows.append([DESCRIBED[variant], f"{rate:,}", *cells, _show(cores, ".2f")])
+    return rows if len(rows) > 1 else []
+
+
+def _shared(delays: Sequence[Delays]) -> dict[str, Spread]:
+    """Microseconds of CPU per event by who took them, of those that all know."""
+    known = [who for who in SHARED if all(who in one.cpu_s for one in delays)]
+    return {who: spread(one.cpu_s[who] / one.events * 1e6 for one in delays) for who in known}
 
 
 def _stages(runs: Sequence[Run]) -> dict[str, Spread]:
     """Microseconds of CPU per event by stage, over the runs that tell it."""
     told = [run for run in runs if run.stages]
     return {stage: spread(run.stages.get(stage, 0.0) / run.events * 1e6 for run in told) for stage in STAGES if told}
-
-
-def _share(rate: int, runs: Sequence[Run]) -> str:
-    """Which share of the worker's throughput a rate was chosen as."""
-    own = [run.events_per_s for run in runs if run.variant is Variant.FEWSTEP]
-    return f" = {rate / spread(own).median:.0%} of (c)" if own and rate not in PHASES else ""
 
 
 def _by_variant(runs: Sequence[Run]) -> list[tuple[Variant, list[Run]]]:

@@ -20,7 +20,7 @@ from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailable
 
 from schemas import Role, topic_name
 from schemas.errors import FewstepError
-from stream.bench.figures import WORKERS, Run, Variant
+from stream.bench.figures import RESEARCH, WORKERS, Run, Variant
 from stream.bench.lane import Lane
 from stream.bench.outputs import Written, ends, read_written
 from stream.bench.process_clock import CpuSamples, peak_mib
@@ -29,8 +29,8 @@ from stream.clients.connect import open_admin
 from stream.clients.provision import create_topics
 from stream.settings import Settings
 
-MAML_EVENTS = 2000
-"""(b) is so slow that it gets a part of the topic only; every program stops when it has done its part."""
+RESEARCH_EVENTS = 2000
+"""(b) and (b2) are so slow that they get a part of the topic only; every program stops when it has done its part."""
 STALLED_AFTER_S = 90.0
 _LOOK_EVERY_S = 0.25
 _NOT_KNOWN_YET = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
@@ -70,8 +70,11 @@ class Child:
 
 
 @contextmanager
-def running(course: Course, variant: Variant) -> Iterator[Child]:
-    """Start a program with a name of its own, and end it when left. Raises BrokerError if Kafka fails."""
+def running(course: Course, variant: Variant, *, options: Sequence[str] = ()) -> Iterator[Child]:
+    """Start a program with a name of its own, and end it when left; `options` are a worker's.
+
+    Raises BrokerError if Kafka fails.
+    """
     settings = course.settings
     app_id = f"{settings.kafka.topic_prefix}{variant}-{uuid4().hex[:8]}"
     folder = course.home / app_id
@@ -91,7 +94,7 @@ def running(course: Course, variant: Variant) -> Iterator[Child]:
         named = settings.model_copy(update={"worker": settings.worker.model_copy(update={"app_id": app_id})})
         create_topics(named, partitions=course.partitions, replication_factor=1)
     log = folder / "output.log"
-    process = launch(_command(variant, lane, settings), log)
+    process = launch(_command(variant, lane, settings, options), log)
     try:
         yield Child(process, log, variant, lane)
     finally:
@@ -104,7 +107,7 @@ def measure(course: Course, variant: Variant, *, number: int) -> Run:
     Raises FewstepError if it ends early or stands still, BrokerError if Kafka fails.
     """
     kafka, lists = course.settings.kafka, course.topic(Role.RECOMMENDATIONS)
-    wanted = min(course.events, MAML_EVENTS) if variant is Variant.MAML else course.events
+    wanted = min(course.events, RESEARCH_EVENTS) if variant in RESEARCH else course.events
     since = ends(kafka, lists)
     refused = sum(ends(kafka, course.topic(Role.DEAD_LETTERS)).values())
     with running(course, variant) as child, CpuSamples(child.process.pid) as samples:
@@ -146,12 +149,12 @@ def _read_stages(child: Child, cpu_s: float) -> dict[str, float]:
     return stages | {"produce": max(0.0, cpu_s - sum(stages.values()))}
 
 
-def _command(variant: Variant, lane: Lane, settings: Settings) -> list[str]:
+def _command(variant: Variant, lane: Lane, settings: Settings, options: Sequence[str]) -> list[str]:
     if variant not in WORKERS:
         return [sys.executable, "-m", "stream.bench.variants", variant.value, lane.to_json()]
     named = settings.model_copy(update={"worker": settings.worker.model_copy(update={"app_id": lane.app_id})})
     delivery = "exactly_once" if variant is Variant.EXACTLY_ONCE else "at_least_once"
-    return worker_command(named, Path(lane.data_dir), Path(lane.figures), options=("--delivery", delivery))
+    return worker_command(named, Path(lane.data_dir), Path(lane.figures), options=("--delivery", delivery, *options))
 
 
 def worker_command(

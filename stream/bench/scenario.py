@@ -1,44 +1,35 @@
 """The benchmark from broker to figures: every program in turn, round after round, then their latencies."""
 
-import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
-from time import time
 from typing import NamedTuple
 from uuid import uuid4
 
-from schemas import Role
 from schemas.errors import ConfigurationError
+from stream.bench.courses import PARTITIONS, SEED, apart, fill_with, in_turn, lay_out, load_for, settings_for
 from stream.bench.draining import measure_drain
-from stream.bench.figures import DESCRIBED, WORKERS, Delays, Run, Section, Variant
+from stream.bench.figures import DESCRIBED, RESEARCH, Run, Section, Variant
 from stream.bench.grown import grow_bundle
 from stream.bench.kernel import KernelTimes, run_kernel
-from stream.bench.latency import PHASES, events_needed, measure_latency, phases_at
 from stream.bench.model import NAME, make_bundle
 from stream.bench.polls import SIZES, run_polls
 from stream.bench.process_clock import require_linux
 from stream.bench.recovery import measure_recovery
 from stream.bench.report import Conditions, Results
-from stream.bench.runs import Course, measure, running
+from stream.bench.runs import Course, measure
 from stream.bench.scaling import measure_scaling
 from stream.bench.served import Served, describe
-from stream.bench.traffic import fill, make_events
+from stream.bench.timing import Timed, time_variants
 from stream.broker.choose import reach_broker
-from stream.clients.event_file import FileEvent
-from stream.clients.provision import create_topics, delete_prefixed
+from stream.clients.provision import delete_prefixed
 from stream.settings import Settings
 
-PARTITIONS = 4
-SEED = 0
-TIMED = (Variant.PLAIN, *WORKERS)
-"""Whose latency is measured."""
 LARGE_CATALOG = 20_000
 """Items for which the kernel is measured too."""
 
@@ -64,6 +55,7 @@ def run_bench(
     users: int,
     rounds: int,
     latency: bool,
+    kernel: bool,
     bootstrap_servers: str | None,
     model_store: str | None,
     model: str | None,
@@ -71,78 +63,68 @@ def run_bench(
 ) -> Results:
     """Measure these variants; whatever ends it, no process, topic, group or temporary file of it is left.
 
-    Without `model_store` a small model is trained first, and without torch (b) is left out; `show` is told. Raises
-    FewstepError if a program fails or stands still.
+    Without `model_store` a small model is trained first, and without torch (b) and (b2) are left out; `show` is told.
+    Raises FewstepError if a program fails or stands still.
     """
     require_linux()
     load_before = os.getloadavg()[0]
     chosen = _runnable(variants, show)
-    with tempfile.TemporaryDirectory(prefix="fewstep-bench-") as folder, reach_broker(bootstrap_servers) as (name, at):
+    with tempfile.TemporaryDirectory(prefix="fewstep-bench-") as folder, reach_broker(bootstrap_servers) as broker:
         home = Path(folder)
-        show(f"broker: {name} at {at}")
+        show(f"broker: {broker.name} at {broker.bootstrap_servers}")
         sampling = cache(partial(_make_sampling, home, show))
         large = sampling if model_store is None else None
         if model_store is None:
             show("training a small model to serve")
             model_store, model = make_bundle(home, seed=SEED), NAME
         prefix = f"fewstep-bench-{uuid4().hex[:8]}-"
-        settings = _settings(at, prefix, model_store=model_store, model=model)
+        settings = settings_for(broker.bootstrap_servers, prefix, model_store=model_store, model=model)
         served = describe(settings.model.store, settings.model.name, home=home)
         with _swept(settings):
-            course = _course(settings, served, home, events=events)
-            load = _load(course, served, count=events, users=users)
+            course = lay_out(settings, served, home, events=events)
             if chosen:
                 show(f"filling the topic with {events:,} events of {users:,} users")
-                asyncio.run(fill(settings.kafka, course.topic(Role.INTERACTIONS), load, partitions=PARTITIONS))
+                fill_with(course, load_for(course, served, count=events, users=users))
             runs = list(_throughput(course, chosen, rounds=rounds, show=show))
-            kernels = list(_kernels(settings, served, home, large, show=show)) if Variant.FEWSTEP in chosen else []
-            delays = []
+            kernels = list(_kernels(settings, served, home, large, show=show)) if kernel else []
+            timed = Timed()
             if latency and chosen:
-                own = [run.events_per_s for run in runs if run.variant is Variant.FEWSTEP]
-                phases = phases_at(median(own)) if own else PHASES
-                more = _load(course, served, count=events_needed(phases), users=users)
-                delays = list(_latencies(course, served, chosen, more, phases=phases, rounds=rounds, show=show))
-            sections = list(_sections(further, course, served, load, sampling, users=users, show=show))
+                timed = time_variants(
+                    course, served, chosen, users=users, rounds=rounds, broker_pid=broker.pid, show=show
+                )
+            sections = list(_sections(further, course, served, sampling, events=events, users=users, show=show))
     manifest = served.manifest
     conditions = Conditions(
-        broker=name, events=events, users=users, partitions=PARTITIONS, model=f"{manifest.model} {manifest.version}",
-        n_items=manifest.n_items, d=manifest.d, cpus=os.cpu_count() or 1, load_before=load_before,
+        broker=broker.name, events=events, users=users, partitions=PARTITIONS,
+        model=f"{manifest.model} {manifest.version}", n_items=manifest.n_items, d=manifest.d,
+        cpus=os.cpu_count() or 1, load_before=load_before,
     )  # fmt: skip
-    return Results(conditions, runs, delays, kernels, sections)
+    return Results(conditions, runs, timed.delays, kernels, sections, timed.rungs)
 
 
 def _sections(
     further: Further,
     course: Course,
     served: Served,
-    load: Sequence[FileEvent],
     sampling: Callable[[], str],
     *,
+    events: int,
     users: int,
     show: Callable[[str], None],
 ) -> Iterator[Section]:
     if further.workers:
         wide = replace(course, partitions=max(PARTITIONS, 2 * further.workers))
+        load = load_for(course, served, count=events, users=users)
         yield measure_scaling(wide, load, most=further.workers, show=show)
     if further.recovery:
         yield measure_recovery(course, further.recovery, served.item_ids, show)
     if further.backlog:
-        alone = _apart(course, served, "backlog")
-        more = _load(alone, served, count=further.backlog, users=users)
-        asyncio.run(fill(alone.settings.kafka, alone.topic(Role.INTERACTIONS), more, partitions=PARTITIONS))
-        yield measure_drain(alone, more, show)
+        alone = apart(course, served, "backlog")
+        load = load_for(alone, served, count=further.backlog, users=users)
+        fill_with(alone, load)
+        yield measure_drain(alone, load, show)
     if further.catalogs:
-        yield _large_catalogs(course, served, further.catalogs, sampling(), count=len(load), users=users, show=show)
-
-
-def _apart(course: Course, served: Served, name: str, *, model_store: str | None = None) -> Course:
-    """The same with topics of its own, and the model of another store if one is named."""
-    settings = course.settings
-    fresh = _settings(
-        settings.kafka.bootstrap_servers, f"{settings.kafka.topic_prefix}{name}-",
-        model_store=model_store or settings.model.store, model=served.manifest.model,
-    )  # fmt: skip
-    return _course(fresh, served, course.home, events=0)
+        yield _large_catalogs(course, served, further.catalogs, sampling(), count=events, users=users, show=show)
 
 
 def _make_sampling(home: Path, show: Callable[[str], None]) -> str:
@@ -168,9 +150,8 @@ def _large_catalogs(
         stores.append((store, describe(store, name, home=course.home)))
     runs, polls = [], []
     for where, one in stores:
-        alone = _apart(course, one, f"catalog-{one.manifest.n_items}", model_store=where)
-        load = _load(alone, one, count=count, users=users)
-        asyncio.run(fill(alone.settings.kafka, alone.topic(Role.INTERACTIONS), load, partitions=PARTITIONS))
+        alone = apart(course, one, f"catalog-{one.manifest.n_items}", model_store=where)
+        fill_with(alone, load_for(alone, one, count=count, users=users))
         runs.append(measure(replace(alone, events=count), Variant.FEWSTEP, number=0))
         show(f"{one.manifest.n_items:,} items: {runs[-1].events_per_s:,.0f} events/s")
         polls.append(run_polls(where, one.manifest.model, home=course.home))
@@ -190,20 +171,14 @@ def _large_catalogs(
 
 def _runnable(variants: Sequence[Variant], show: Callable[[str], None]) -> list[Variant]:
     """Those that can run here. Raises ConfigurationError if none can."""
-    if Variant.MAML not in variants or find_spec("torch") is not None:
+    if not set(RESEARCH) & set(variants) or find_spec("torch") is not None:
         return list(variants)
-    show(f"left out, because torch is not installed: {DESCRIBED[Variant.MAML]}")
-    left: list[Variant] = [variant for variant in variants if variant is not Variant.MAML]
+    for variant in RESEARCH:
+        show(f"left out, because torch is not installed: {DESCRIBED[variant]}")
+    left: list[Variant] = [variant for variant in variants if variant not in RESEARCH]
     if not left:
-        raise ConfigurationError("--only maml needs torch: pip install 'fewstep[train]'")
+        raise ConfigurationError("--only maml and --only melu need torch: pip install 'fewstep[train]'")
     return left
-
-
-def _settings(address: str, prefix: str, *, model_store: str | None, model: str | None) -> Settings:
-    return Settings.load(
-        kafka={"bootstrap_servers": address, "topic_prefix": prefix}, model={"store": model_store, "name": model},
-        worker={"app_id": f"{prefix}worker"},
-    )  # fmt: skip
 
 
 @contextmanager
@@ -215,29 +190,11 @@ def _swept(settings: Settings) -> Iterator[None]:
         delete_prefixed(settings.kafka, settings.kafka.topic_prefix)
 
 
-def _course(settings: Settings, served: Served, home: Path, *, events: int) -> Course:
-    create_topics(settings, partitions=PARTITIONS, replication_factor=1)
-    manifest = served.manifest
-    return Course(settings, home, PARTITIONS, events, manifest.n_items, manifest.d)
-
-
-def _load(course: Course, served: Served, *, count: int, users: int) -> list[FileEvent]:
-    return make_events(
-        count,
-        users=users,
-        item_ids=served.item_ids,
-        kinds=served.manifest.kinds,
-        event_types=course.settings.limits.event_types,
-        newest_ms=round(time() * 1000),
-        seed=SEED,
-    )
-
-
 def _throughput(
     course: Course, variants: Sequence[Variant], *, rounds: int, show: Callable[[str], None]
 ) -> Iterator[Run]:
     for number in range(rounds):
-        for variant in _in_turn(variants, number):
+        for variant in in_turn(variants, number):
             run = measure(course, variant, number=number)
             show(
                 f"round {number + 1}, {DESCRIBED[variant]}: {run.events_per_s:,.0f} events/s, "
@@ -254,39 +211,3 @@ def _kernels(
         where = store() if store is not None else settings.model.store
         show(f"adapting and ranking alone, {n_items:,} items")
         yield run_kernel(where, settings.model.name, n_items=n_items, home=home)
-
-
-def _latencies(
-    course: Course,
-    served: Served,
-    variants: Sequence[Variant],
-    events: Sequence[FileEvent],
-    *,
-    phases: Mapping[int, float],
-    rounds: int,
-    show: Callable[[str], None],
-) -> Iterator[Delays]:
-    kafka = course.settings.kafka
-    for number in range(rounds):
-        for variant in _in_turn([one for one in TIMED if one in variants], number):
-            model = course.settings.model
-            fresh = _settings(
-                kafka.bootstrap_servers, f"{kafka.topic_prefix}{variant}-{number}-", model_store=model.store,
-                model=model.name,
-            )  # fmt: skip
-            alone = _course(fresh, served, course.home, events=0)
-            with running(alone, variant) as child:
-                wanted = phases if variant in WORKERS else PHASES
-                found = asyncio.run(measure_latency(child, fresh.kafka, events, phases=wanted, number=number))
-            for one in found:
-                show(
-                    f"round {number + 1}, {DESCRIBED[variant]} at {one.rate:,} events/s: "
-                    f"p50 {one.p50_ms:,.1f} ms, p99 {one.p99_ms:,.1f} ms"
-                )
-            yield from found
-
-
-def _in_turn(variants: Sequence[Variant], number: int) -> list[Variant]:
-    """Each round begins with another variant, so that none is always the one after the slowest."""
-    shift = number % max(1, len(variants))
-    return [*variants[shift:], *variants[:shift]]

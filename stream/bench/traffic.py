@@ -1,6 +1,7 @@
 """The load: interactions on items that the model knows, and the topic filled with them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 
 import numpy as np
 import orjson
@@ -11,6 +12,8 @@ from stream.clients.event_file import FileEvent
 from stream.clients.outbox import open_outbox
 
 _CHUNK = 5000
+APART_MS = 1000
+"""In event time, from one event to the next."""
 _TAIL = 0.8
 """Item popularity falls with this power of the rank."""
 ACTIVITY = 0.8
@@ -18,41 +21,39 @@ ACTIVITY = 0.8
 
 
 def make_events(
-    count: int,
     *,
     users: int,
     item_ids: Sequence[str],
     kinds: EventKinds,
     event_types: Sequence[str],
-    newest_ms: int,
+    oldest_ms: int,
     seed: int,
-) -> list[FileEvent]:
-    """Interactions a second apart, the last one at `newest_ms`, of types that the model learned and the worker accepts.
+) -> Iterator[FileEvent]:
+    """Endless interactions a second apart from `oldest_ms` on, of types that the model learned and the worker accepts.
 
     Users and items are drawn by power laws. How many lists answer how many events depends on `users`: of many, few
     write twice within a poll.
     """
     rng = np.random.default_rng(seed)
-    items = _draw(rng, len(item_ids), count, power=_TAIL)
-    owners = _draw(rng, users, count, power=ACTIVITY)
     actions = _actions(kinds, event_types)
-    events = []
-    for number, (user, item) in enumerate(zip(owners.tolist(), items.tolist(), strict=True)):
-        timestamp = newest_ms - (count - 1 - number) * 1000
-        event = {
-            "event_id": f"{seed:04x}-{number:08x}",
-            "user_id": f"user-{user}",
-            "item_id": item_ids[item],
-            **actions[number % len(actions)],
-            "timestamp": timestamp,
-        }
-        events.append(FileEvent(f"user-{user}", timestamp, orjson.dumps(event)))
-    return events
+    for first in count(0, _CHUNK):
+        items = _draw(rng, len(item_ids), _CHUNK, power=_TAIL)
+        owners = _draw(rng, users, _CHUNK, power=ACTIVITY)
+        for number, (user, item) in enumerate(zip(owners.tolist(), items.tolist(), strict=True), first):
+            timestamp = oldest_ms + number * APART_MS
+            event = {
+                "event_id": f"{seed:04x}-{number:08x}",
+                "user_id": f"user-{user}",
+                "item_id": item_ids[item],
+                **actions[number % len(actions)],
+                "timestamp": timestamp,
+            }
+            yield FileEvent(f"user-{user}", timestamp, orjson.dumps(event))
 
 
-def _draw(rng: np.random.Generator, among: int, count: int, *, power: float) -> NDArray[np.int64]:
+def _draw(rng: np.random.Generator, among: int, number: int, *, power: float) -> NDArray[np.int64]:
     weights = (1 + np.arange(among)) ** -power
-    return rng.choice(among, size=count, p=weights / weights.sum())
+    return rng.choice(among, size=number, p=weights / weights.sum())
 
 
 async def fill(kafka: KafkaSettings, topic: str, events: Sequence[FileEvent], *, partitions: int) -> None:

@@ -3,13 +3,22 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, assert_never
+from typing import Literal, NamedTuple, assert_never
 
 from stream.broker.apache_kafka import ApacheKafka
 from stream.broker.embedded import EmbeddedBroker
 from stream.broker.protocol import Broker
 
 BrokerKind = Literal["auto", "kafka", "embedded"]
+
+
+class Reached(NamedTuple):
+    """A broker that answers."""
+
+    name: str
+    bootstrap_servers: str
+    pid: int | None
+    """Process id, where it is one of our own."""
 
 
 def open_broker(kind: BrokerKind = "auto", *, port: int = 0) -> Broker:
@@ -29,13 +38,13 @@ def open_broker(kind: BrokerKind = "auto", *, port: int = 0) -> Broker:
 
 
 @contextmanager
-def reach_broker(bootstrap_servers: str | None) -> Iterator[tuple[str, str]]:
-    """Name and address of the broker at `bootstrap_servers`, or else of one that lives as long as the context.
+def reach_broker(bootstrap_servers: str | None) -> Iterator[Reached]:
+    """The broker at `bootstrap_servers`, or else one that lives as long as the context.
 
     Raises BrokerError if a broker of our own cannot start.
     """
     if bootstrap_servers is not None:
-        yield "your Kafka", bootstrap_servers
+        yield Reached("your Kafka", bootstrap_servers, None)
         return
     with open_broker() as broker:
-        yield broker.name, broker.bootstrap_servers
+        yield Reached(broker.name, broker.bootstrap_servers, broker.pid)

@@ -19,10 +19,14 @@ def bench(
         list[Variant] | None,
         typer.Option(help="Only this program; may be repeated. Without it all but exactly-once.", show_default=False),
     ] = None,
-    latency: Annotated[bool, typer.Option(help="Also measure open-loop latency, over a minute a round.")] = True,
+    latency: Annotated[bool, typer.Option(help="Also measure what an open loop carries, and its latency.")] = True,
+    kernel: Annotated[
+        bool | None,
+        typer.Option(help="Also adapt and rank a batch alone; without --only this is done.", show_default=False),
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Measure 1 to so many workers instead.")] = 0,
     recovery: Annotated[int, typer.Option(min=0, help="Measure recovery of so many users instead.")] = 0,
-    backlog: Annotated[int, typer.Option(min=0, help="Measure how so many events are drained instead.")] = 0,
+    backlog: Annotated[int, typer.Option(min=0, help="Measure how each store drains so many events instead.")] = 0,
     catalog: Annotated[
         list[int] | None,
         typer.Option(min=1, help="Measure the worker with so many items instead; may be repeated.", show_default=False),
@@ -59,7 +63,8 @@ def bench(
     results = run_bench(
         [one for one in Variant if (one in only if only else one is not Variant.EXACTLY_ONCE and not any(further))],
         further=further,
-        events=events, users=users, rounds=rounds, latency=latency, bootstrap_servers=bootstrap_servers,
+        events=events, users=users, rounds=rounds, latency=latency,
+        kernel=not only and not any(further) if kernel is None else kernel, bootstrap_servers=bootstrap_servers,
         model_store=model_store, model=model, show=lambda line: progress.print(line, highlight=False, soft_wrap=True),
     )  # fmt: skip
     if report is not None:

@@ -63,7 +63,7 @@ def run_demo(data: str, *, bootstrap_servers: str | None, partitions: int, users
 
 @contextlib.contextmanager
 def _kafka(console: Console, bootstrap_servers: str | None) -> Iterator[str]:
-    with reach_broker(bootstrap_servers) as (name, address):
+    with reach_broker(bootstrap_servers) as (name, address, _):
         console.print(f"[bold]Broker[/]     {name} at {address}")
         yield address
 

@@ -56,7 +56,7 @@ def test_the_figures_of_a_small_run_agree(command: list[str], broker: Broker, tm
     folder, report = tmp_path / "tmp", tmp_path / "report.md"
     folder.mkdir()
     done = subprocess.run(
-        [*command, "--json", "--report", str(report)], env={**os.environ, "TMPDIR": str(folder)},
+        [*command, "--kernel", "--json", "--report", str(report)], env={**os.environ, "TMPDIR": str(folder)},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -2,13 +2,15 @@
 
 import json
 from dataclasses import replace
+from itertools import islice
 from xml.etree import ElementTree
 
 import pytest
 
-from stream.bench.figures import Delays, Run, Spread, Variant, percentile, ratio, spread
+from stream.bench.figures import Delays, Run, Rung, Spread, Variant, percentile, ratio, spread
 from stream.bench.kernel import KernelTimes
-from stream.bench.latency import Position, events_needed, phases_at, waits
+from stream.bench.latency import phases_at
+from stream.bench.open_loop import Position, waits
 from stream.bench.plot import as_svg
 from stream.bench.report import Conditions, Results, as_json, as_markdown
 from stream.bench.traffic import make_events
@@ -79,11 +81,22 @@ def test_an_event_that_no_list_includes_is_unanswered() -> None:
     assert waits([(Position("a", 0, 3), 1.0)], [(Position("a", 0, 2), 2.0)]) == [None]
 
 
-def test_rates_are_fixed_ones_and_shares_of_what_the_worker_can_do() -> None:
+def test_rates_are_fixed_ones_and_shares_of_what_the_worker_sustains() -> None:
     assert [*phases_at(20_040.0)] == [1, 100, 1000, 5000, 10_000, 15_000]
-    assert events_needed({1: 10.0, 100: 5.0}) - events_needed({}) == 510
-    runs, delays = [run(Variant.FEWSTEP, 0, 0.05)], [Delays(Variant.FEWSTEP, 0, 5000, 10, 0, 4.0, 9.0)]
-    assert "| (c) fewstep worker | 5,000 = 25% of (c) | 4.0 |" in as_markdown(Results(CONDITIONS, runs, delays))
+
+
+def test_a_rate_is_shown_as_a_share_of_the_sustained_and_of_the_drained_one() -> None:
+    cpu_s = {"program": 0.1, "broker": 0.05, "load": 0.03, "reader": 0.02}
+    delays = [Delays(Variant.FEWSTEP, 0, 5000, 10_000, 0, 4.0, 9.0, cpu_s)]
+    rungs = [Rung(10_000, 40_000, 5.0, 6.0, 0.01, True), Rung(15_000, 60_000, 50.0, 900.0, 0.9, False)]
+    results = Results(CONDITIONS, [run(Variant.FEWSTEP, 0, 0.05)], delays, rungs=rungs)
+    text = as_markdown(results)
+    assert "| (c) fewstep worker | 5,000 | 50.0% | 25.0% | 4.0 | 9.0 | 0 of 10,000 |" in text
+    assert "| 15,000 | 50.0 | 900.0 | 0.90 | not sustained |" in text
+    assert "| (c) fewstep worker | 5,000 | 10.0 | 5.0 | 3.0 | 2.0 | 0.10 |" in text
+    found = as_json(results)
+    assert (found["sustained"]["events_per_s"], len(found["sustained"]["rungs"])) == (10_000, 2)
+    assert found["latency"][0]["cpu_us_per_event"]["broker"]["median"] == pytest.approx(5.0)
 
 
 def test_the_stages_of_the_worker_are_shown_per_event() -> None:
@@ -104,7 +117,7 @@ def test_the_json_has_each_run_and_the_ratios_of_its_rounds() -> None:
     delays = [Delays(variant, 0, 100, 500, 0, 4.0, 9.0) for variant in (Variant.PLAIN, Variant.FEWSTEP)]
     found = json.loads(json.dumps(as_json(Results(CONDITIONS, runs, delays))))
     assert len(found["runs"]) == 2 * len(Variant)
-    assert set(found["ratios"]) == {"plain", "tuned", "maml", "faust", "exactly-once"}
+    assert set(found["ratios"]) == {"plain", "tuned", "maml", "melu", "faust", "exactly-once"}
     assert found["ratios"]["maml"]["events_per_s"] == {"median": 1.0, "low": 1.0, "high": 1.0}
     assert found["latency_ratios"] == [
         {"rate": 100, **{name: {"median": 1.0, "low": 1.0, "high": 1.0} for name in ("p50_ms", "p99_ms")}}
@@ -142,16 +155,16 @@ def test_the_load_is_the_same_for_a_seed_and_of_accepted_types() -> None:
     kinds = EventKinds(types=["click", "odd"], edges={"rating": [1.5, 2.5]})
 
     def load(seed: int) -> list[bytes]:
-        events = make_events(
-            50,
+        endless = make_events(
             users=5,
             item_ids=["i0", "i1"],
             kinds=kinds,
             event_types=("click", "rating"),
-            newest_ms=10**12,
+            oldest_ms=10**12,
             seed=seed,
         )
-        assert [event.timestamp_ms for event in events][-1] == 10**12
+        events = list(islice(endless, 50))
+        assert [event.timestamp_ms for event in events] == [10**12 + 1000 * number for number in range(50)]
         return [event.value for event in events]
 
     assert load(1) == load(1) != load(2)

@@ -13,6 +13,7 @@ PROGRAMS = {
     "restore": "stream.bench.variants.plain:restore",
     "tuned": "stream.bench.variants.plain:tuned",
     "maml": "stream.bench.variants.maml:maml",
+    "melu": "stream.bench.variants.maml:melu",
 }
 
 
