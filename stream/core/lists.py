@@ -1,5 +1,6 @@
 """Makes recommendation lists for states: adapts, scores, hides, ranks and explains, a chunk of users at a time."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,7 +12,7 @@ import orjson
 from stream.core.adapter import Adapter, Block, Floats, Ints
 from stream.core.catalog import Catalog, find_hashed, forbidden_rows, unpack_hashes
 from stream.core.explain import reasons_for
-from stream.core.features import Batch, Encoding, encode_batch
+from stream.core.features import Batch, Encoding, encode_batch, support_width
 from stream.core.fold import Wanted
 from stream.core.ranking import HIDDEN, Best, best_rows
 from stream.core.render import render
@@ -29,9 +30,9 @@ def make_lists(
     """The lists (schemas.Recommendation as JSON) in the order wanted, and how many users had a non-finite result.
 
     A list depends on its user's state, `now` and the request alone, to the last bit, and not on the other lists made:
-    so lists of one length are made together, in batches of whole blocks.
+    so lists of one length and support width are made together, in batches of whole blocks.
     """
-    chunks = _chunks(wanted)
+    chunks = _chunks(wanted, encoding.window)
     lists = [b""] * len(wanted)
     non_finite = 0
     groups = [[wanted[index] for index in indexes] for indexes in chunks]
@@ -55,14 +56,13 @@ class _Computed(NamedTuple):
     best: Best
 
 
-def _chunks(wanted: Sequence[Wanted]) -> list[list[int]]:
-    """Indexes of lists of one length each, as many as one graph run takes."""
-    by_length: dict[int, list[int]] = {}
+def _chunks(wanted: Sequence[Wanted], window: int) -> list[list[int]]:
+    """Indexes of lists of one length and support width each, as many as one graph run takes."""
+    widths = [support_width(events, window) for events in range(window + 1)]
+    alike: dict[tuple[int, int], list[int]] = {}
     for index, one in enumerate(wanted):
-        by_length.setdefault(one.n, []).append(index)
-    return [
-        indexes[at : at + MOST_USERS] for indexes in by_length.values() for at in range(0, len(indexes), MOST_USERS)
-    ]
+        alike.setdefault((one.n, widths[len(one.state.codes)]), []).append(index)
+    return [indexes[at : at + MOST_USERS] for indexes in alike.values() for at in range(0, len(indexes), MOST_USERS)]
 
 
 def _computed_ahead(chunks: Sequence[Sequence[Wanted]], adapter: Adapter, encoding: Encoding) -> Iterator[_Computed]:
@@ -79,12 +79,14 @@ def _computed_ahead(chunks: Sequence[Sequence[Wanted]], adapter: Adapter, encodi
         yield from map(compute, chunks)
         return
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="graphs") as ahead:
-        following = ahead.submit(compute, chunks[0])
-        for chunk in chunks[1:]:
-            computed = following.result()
-            following = ahead.submit(compute, chunk)
+        # Two are asked for at a time: between them the thread need not wait for a caller who holds the interpreter.
+        following = deque(ahead.submit(compute, chunk) for chunk in chunks[:2])
+        for chunk in chunks[2:]:
+            computed = following.popleft().result()
+            following.append(ahead.submit(compute, chunk))
             yield computed
-        yield following.result()
+        while following:
+            yield following.popleft().result()
 
 
 def _write(
