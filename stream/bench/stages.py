@@ -23,7 +23,7 @@ STAGES: Mapping[str, Sequence[str]] = {
     "decode": ("stream.core.fold:decode_all",),
     "state": ("stream.core.step:fold", "stream.core.step:wanted_lists", "stream.core.step:encode_rows"),
     "adapt": ("stream.core.lists:encode_batch", "stream.engine.bundle:Bundle.adapt"),
-    "rank": ("stream.core.step:make_lists", "stream.core.lists:rank"),
+    "rank": ("stream.core.step:make_lists", "stream.core.lists:run_graphs", "stream.core.lists:rank"),
     "render": ("stream.core.lists:render",),
 }
 """Module and function, as the callers find them."""

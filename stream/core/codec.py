@@ -5,6 +5,7 @@ from struct import Struct
 from zlib import crc32
 
 from schemas.errors import StateError
+from stream.core.records import new_tuple
 from stream.core.state import UserState
 
 ROW_VERSION = 1
@@ -61,7 +62,7 @@ def decode_row(row: bytes, key: bytes) -> UserState:
     seen_at = gaps_at + gaps
     ids_at = seen_at + seen
     features_at = ids_at + ids
-    return UserState(
+    columns = (
         row[_COLUMNS_AT:codes_at],
         row[codes_at:escapes_at],
         row[escapes_at:gaps_at],
@@ -74,6 +75,7 @@ def decode_row(row: bytes, key: bytes) -> UserState:
         events,
         row[features_at:],
     )
+    return new_tuple(UserState, columns)
 
 
 def _name(key: bytes) -> str:

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from schemas import SCHEMA_VERSION, epoch_ms
-from schemas.base import NEWEST_MS
+from schemas.base import NEWEST_MS, OLDEST_MS
+from stream.core.records import new_tuple
 from stream.settings import LimitSettings
 
 LONGEST_ID = 256
@@ -61,7 +62,7 @@ def plain_event(data: bytes, key: bytes | None, timestamp_ms: int, limits: Limit
         if (type(value) is not float and type(value) is not int) or not -_EXACT < value < _EXACT:
             return None
         value = float(value)
-    return Event(user, item_id, event_type, value, moment, event_id)
+    return new_tuple(Event, (user, item_id, event_type, value, moment, event_id))
 
 
 def _user(user_id: Any, key: bytes | None) -> bytes | None:
@@ -73,10 +74,13 @@ def _user(user_id: Any, key: bytes | None) -> bytes | None:
 def _moment(given: Any, timestamp_ms: int, limits: LimitSettings) -> int | None:
     if given is None:
         return timestamp_ms if 0 <= timestamp_ms <= NEWEST_MS else None
-    try:
-        moment = epoch_ms(given)
-    except ValueError:
-        return None
+    if type(given) is int and OLDEST_MS <= given <= NEWEST_MS:  # what `epoch_ms` would give, and most often
+        moment = given
+    else:
+        try:
+            moment = epoch_ms(given)
+        except ValueError:
+            return None
     ahead = timestamp_ms >= 0 and moment > timestamp_ms + limits.future_skew_s * 1000
     return None if ahead else moment
 

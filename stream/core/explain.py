@@ -21,15 +21,16 @@ def reasons_for(
     """
     merged, first = _merge_items(support_vectors, support_items, known)
     contributions = np.matmul(item_vectors, merged.transpose(0, 2, 1))
-    contributions[~(first[:, None, :] & np.isfinite(contributions))] = 0
+    np.copyto(contributions, 0, where=~(first[:, None, :] & np.isfinite(contributions)))
     users, n, events = contributions.shape
     flat, lines = contributions.reshape(users * n, events), np.arange(users * n)
+    owners = lines // n
     rows = np.full((users * n, most), -1, dtype=np.int64)
     values = np.zeros((users * n, most), dtype=np.float32)
     for rank in range(min(most, events)):
         at = flat.argmax(axis=1)
         values[:, rank] = flat[lines, at]
-        rows[:, rank] = np.where(values[:, rank] > 0, support_items[lines // n, at], -1)
+        rows[:, rank] = np.where(values[:, rank] > 0, support_items[owners, at], -1)
         flat[lines, at] = 0
     return rows.reshape(users, n, most), values.reshape(users, n, most)
 

@@ -20,12 +20,14 @@ DAY_MS = 86_400_000
 BLOCK = 8
 """Batches are padded to a multiple of this. Matrix kernels take other paths for a few left-over rows, and a user's list
 must not depend, not even in its last bit, on who shares the batch."""
+NARROWEST = 8
+"""Support width of users with few events; then twice that, and so on up to the window."""
 _UNKNOWN = -1
 _CACHED = 16_384
 
 
 class Batch(NamedTuple):
-    """The adapter's features, and what ranking needs of the same states (b = padded batch, s = window)."""
+    """The adapter's features, and what ranking needs of the same states (b = padded batch, s = support width)."""
 
     features: Features
     support_rows: NDArray[np.int64]
@@ -36,7 +38,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How one bundle sees states; `window` is the support width of every batch."""
+    """How one bundle sees states; `window` is the greatest support width of a batch."""
 
     manifest: Manifest
     catalog: Catalog
@@ -66,18 +68,31 @@ def encoding_for(manifest: Manifest, catalog: Catalog, *, window: int) -> Encodi
     )
 
 
+def support_width(events: int, window: int) -> int:
+    """The width at which a user with so many events is adapted: what is not filled is computed all the same.
+
+    It is told by the user's own state. Sums may be taken in another order at another width, and a list must not depend,
+    not even in its last bit, on who shares the batch.
+    """
+    width = NARROWEST
+    while width < events:
+        width *= 2
+    return min(width, window)
+
+
 def encode_batch(encoding: Encoding, states: Sequence[UserState], now_ms: Sequence[int]) -> Batch:
     """Encode users with the moments for which their lists are wanted; `now_ms` is never before a support event.
 
-    Every window must fit into `encoding.window`.
+    The batch is as wide as the user with the most events needs. Every window must fit into `encoding.window`.
     """
     size = -(-len(states) // BLOCK) * BLOCK
     sizes = np.zeros(size, dtype=np.int64)
     sizes[: len(states)] = [len(state.codes) for state in states]
-    inside = np.arange(encoding.window) < sizes[:, None]
-    rows = np.full((size, encoding.window), -1, dtype=np.int64)
+    width = support_width(int(sizes.max(initial=0)), encoding.window)
+    inside = np.arange(width) < sizes[:, None]
+    rows = np.full((size, width), -1, dtype=np.int64)
     rows[inside] = _item_rows(encoding, states)
-    kinds = np.zeros((size, encoding.window), dtype=np.int64)
+    kinds = np.zeros((size, width), dtype=np.int64)
     kinds[inside] = _kinds(encoding, states)
     known = (rows >= 0) & (kinds >= 0) & inside
     moments = np.zeros(size, dtype=np.int64)

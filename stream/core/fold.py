@@ -12,7 +12,7 @@ from stream.core.codec import decode_row, encode
 from stream.core.decode import Decoded, Forget, Profile, Rejection, Request, decode
 from stream.core.events import Event
 from stream.core.letters import dead_letter
-from stream.core.records import Message, ReadRow, Record
+from stream.core.records import Message, ReadRow, Record, new_tuple
 from stream.core.state import EMPTY, Change, UserState, apply_event, apply_profile, offset_of, shrink
 from stream.settings import LimitSettings, Settings
 
@@ -59,39 +59,40 @@ def fold(records: Sequence[Record], read_row: ReadRow, *, settings: Settings, kn
 
     `known_items` are the UTF-8 ids of the catalog; they only serve the count of events on other items.
     """
-    folded = Folded()
+    folded, kept = Folded(), settings.state
     states, touched = folded.states, folded.touched
-    changes, unknown, mismatches = [], 0, 0
+    events = unknown = mismatches = 0
     for record, decoded in zip(records, decode_all(records, settings.limits), strict=True):
         if isinstance(decoded, Rejection):
             folded.dead_letters.append(dead_letter(record, decoded))
             continue
         _, _, partition, offset, _, key, _, _ = record
         owner = decoded.key
-        if key and key != owner:
+        if key != owner and key:
             mismatches += 1
         user = partition, owner
-        if user not in states:
+        state = states.get(user)
+        if state is None and user not in states:
             row = read_row(partition, owner)
-            states[user] = None if row is None else shrink(decode_row(row, owner), settings.state)
+            state = None if row is None else shrink(decode_row(row, owner), kept)
         if isinstance(decoded, Event):
-            states[user], change = apply_event(states[user] or EMPTY, decoded, offset, settings.state)
-            changes.append(change)
+            events += 1
             unknown += decoded.item_id.encode() not in known_items
+            state, change = apply_event(state or EMPTY, decoded, offset, kept)
+            if change is not Change.APPLIED:
+                folded.counts[change] += 1
         elif isinstance(decoded, Request):
             folded.requests.append((user, decoded, record))
+            states[user] = state
             continue
         else:
-            states[user] = _apply_other(folded, user, decoded, offset=offset)
+            state = _apply_other(folded, state, decoded, offset=offset)
+        states[user] = state
         touched[user] = record
+    asked, refused = len(folded.requests), len(folded.dead_letters)
     folded.counts.update(
-        events=len(changes),
-        unknown_items=unknown,
-        key_mismatches=mismatches,
-        requests=len(folded.requests),
-        dead_letters=len(folded.dead_letters),
+        events=events, unknown_items=unknown, key_mismatches=mismatches, requests=asked, dead_letters=refused
     )
-    folded.counts.update(change for change in changes if change is not Change.APPLIED)
     return folded
 
 
@@ -112,7 +113,7 @@ def wanted_lists(folded: Folded, settings: Settings) -> list[Wanted]:
         state = folded.states[user]
         if state is not None:
             now_ms = state.last_ms if state.codes else record.timestamp_ms
-            wanted.append(Wanted(user, state, length, None, now_ms, _origin(record, state)))
+            wanted.append(new_tuple(Wanted, (user, state, length, None, now_ms, _origin(record, state))))
     for user, request, record in folded.requests:
         state = folded.states[user] or EMPTY
         now_ms = max(state.last_ms, request.timestamp_ms)
@@ -123,19 +124,22 @@ def wanted_lists(folded: Folded, settings: Settings) -> list[Wanted]:
 
 def encode_rows(folded: Folded) -> list[Message]:
     """The row of each touched user, a null value for one who is forgotten."""
+    states = folded.states
     return [
-        Message(*user, None if state is None else encode(state))
+        new_tuple(Message, (*user, None if state is None else encode(state), ()))
         for user in folded.touched
-        for state in (folded.states[user],)
+        for state in (states[user],)
     ]
 
 
-def _apply_other(folded: Folded, user: UserKey, decoded: Profile | Forget, *, offset: int) -> UserState | None:
+def _apply_other(
+    folded: Folded, state: UserState | None, decoded: Profile | Forget, *, offset: int
+) -> UserState | None:
     if isinstance(decoded, Forget):
         # Whatever offset is stored: a tombstone that comes again must not leave anything of the person behind.
         folded.counts["forgotten"] += 1
         return None
-    state, change = apply_profile(folded.states[user] or EMPTY, orjson.dumps(decoded.features), offset)
+    state, change = apply_profile(state or EMPTY, orjson.dumps(decoded.features), offset)
     folded.counts["profiles"] += 1
     if change is not Change.APPLIED:
         folded.counts[change] += 1
@@ -143,5 +147,5 @@ def _apply_other(folded: Folded, user: UserKey, decoded: Profile | Forget, *, of
 
 
 def _origin(record: Record, state: UserState) -> Origin:
-    offset = max(record.offset, offset_of(state, record.role))
-    return Origin(record.topic, record.partition, offset, record.timestamp_ms)
+    role, topic, partition, offset, timestamp_ms, _, _, _ = record
+    return new_tuple(Origin, (topic, partition, max(offset, offset_of(state, role)), timestamp_ms))

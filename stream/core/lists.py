@@ -1,8 +1,10 @@
 """Makes recommendation lists for states: adapts, scores, hides, ranks and explains, a chunk of users at a time."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +13,7 @@ import orjson
 from stream.core.adapter import Adapter, Block, Floats, Ints
 from stream.core.catalog import Catalog, find_hashed, forbidden_rows, unpack_hashes
 from stream.core.explain import reasons_for
-from stream.core.features import Batch, Encoding, encode_batch
+from stream.core.features import Batch, Encoding, encode_batch, support_width
 from stream.core.fold import Wanted
 from stream.core.ranking import HIDDEN, Best, best_rows
 from stream.core.render import render
@@ -29,76 +31,84 @@ def make_lists(
     """The lists (schemas.Recommendation as JSON) in the order wanted, and how many users had a non-finite result.
 
     A list depends on its user's state, `now` and the request alone, to the last bit, and not on the other lists made:
-    so lists of one length are made together, in batches of whole blocks.
+    so lists of one length and support width are made together, in batches of whole blocks.
     """
-    chunks = _chunks(wanted)
+    chunks = _chunks(wanted, encoding.window)
     lists = [b""] * len(wanted)
     non_finite = 0
     groups = [[wanted[index] for index in indexes] for indexes in chunks]
-    computing = _computed_ahead(groups, adapter, encoding)
-    for indexes, some, computed in zip(chunks, groups, computing, strict=True):
-        made = _write(some, computed, adapter, reasons=reasons, generated_at=generated_at)
-        non_finite += int(np.logical_not(computed.best.finite).sum())
+    for indexes, some, ran in zip(chunks, groups, _run_ahead(groups, adapter, encoding), strict=True):
+        best = rank(adapter, ran, some)
+        made = _write(some, ran, best, adapter, reasons=reasons, generated_at=generated_at)
+        non_finite += int(np.logical_not(best.finite).sum())
         for index, one_list in zip(indexes, made, strict=True):
             lists[index] = one_list
     return lists, non_finite
 
 
-class _Computed(NamedTuple):
-    """What the graphs gave for a batch of users: the support vectors (b, s, d) and the items to list, b less padding.
-
-    Users whose result was not finite have the items of the initialization, which was when the bundle was loaded.
-    """
+class _Ran(NamedTuple):
+    """What the graphs gave for a batch of users: their support vectors (b, s, d), and the catalog to score for them."""
 
     batch: Batch
     support_vectors: Floats
-    best: Best
+    blocks: Iterable[Block]
 
 
-def _chunks(wanted: Sequence[Wanted]) -> list[list[int]]:
-    """Indexes of lists of one length each, as many as one graph run takes."""
-    by_length: dict[int, list[int]] = {}
+def _chunks(wanted: Sequence[Wanted], window: int) -> list[list[int]]:
+    """Indexes of lists of one length and support width each, as many as one graph run takes."""
+    widths = [support_width(events, window) for events in range(window + 1)]
+    alike: dict[tuple[int, int], list[int]] = {}
     for index, one in enumerate(wanted):
-        by_length.setdefault(one.n, []).append(index)
-    return [
-        indexes[at : at + MOST_USERS] for indexes in by_length.values() for at in range(0, len(indexes), MOST_USERS)
-    ]
+        alike.setdefault((one.n, widths[len(one.state.codes)]), []).append(index)
+    return [indexes[at : at + MOST_USERS] for indexes in alike.values() for at in range(0, len(indexes), MOST_USERS)]
 
 
-def _computed_ahead(chunks: Sequence[Sequence[Wanted]], adapter: Adapter, encoding: Encoding) -> Iterator[_Computed]:
-    """Run the graphs for each chunk; while one is written by the caller, the next is computed in a thread.
+def _run_ahead(chunks: Sequence[Sequence[Wanted]], adapter: Adapter, encoding: Encoding) -> Iterator[_Ran]:
+    """Run the graphs for each chunk in a thread; while the caller makes lists of one, the next is in the graphs.
 
-    The graphs hold no lock of the interpreter, and writing holds it nearly always: two cores are busy then.
+    The graphs hold no lock of the interpreter, and all else holds it nearly always: two cores are busy as long as the
+    thread does nothing but run graphs, of which one more is always asked for.
     """
-
-    def compute(chunk: Sequence[Wanted]) -> _Computed:
-        batch = encode_batch(encoding, [one.state for one in chunk], [one.now_ms for one in chunk])
-        return rank(adapter, batch, chunk)
-
+    batches = (encode_batch(encoding, [one.state for one in chunk], [one.now_ms for one in chunk]) for chunk in chunks)
     if len(chunks) < 2:  # a thread would cost more than it gains
-        yield from map(compute, chunks)
+        yield from (run_graphs(adapter, batch, users=len(chunk)) for batch, chunk in zip(batches, chunks, strict=True))
         return
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="graphs") as ahead:
-        following = ahead.submit(compute, chunks[0])
-        for chunk in chunks[1:]:
-            computed = following.result()
-            following = ahead.submit(compute, chunk)
-            yield computed
-        yield following.result()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="graphs") as graphs:
+        asked: deque[Future[_Ran]] = deque()
+        for batch, chunk in zip(batches, chunks, strict=True):
+            asked.append(graphs.submit(run_graphs, adapter, batch, users=len(chunk)))
+            if len(asked) > 2:
+                yield asked.popleft().result()
+        while asked:
+            yield asked.popleft().result()
+
+
+def run_graphs(adapter: Adapter, batch: Batch, *, users: int) -> _Ran:
+    """Adapt a batch and score the first block of the catalog, which is wanted for every list of it."""
+    user_vectors, support_vectors = adapter.adapt(batch.features)
+    return _Ran(batch, support_vectors[:users], _scored(adapter, user_vectors[:users], batch))
+
+
+def _scored(adapter: Adapter, user_vectors: Floats, batch: Batch) -> Iterable[Block]:
+    users = len(user_vectors)  # the batch is padded, and nobody waits for the lists of those behind
+    time_index = batch.features["time_index"][:users].astype(np.int64, copy=False)
+    blocks = iter(adapter.score_blocks(user_vectors, time_index))
+    first = next(blocks)
+    scores = first.score(np.arange(users))
+    return chain([first._replace(score=lambda some: scores if len(some) == users else scores[some])], blocks)
 
 
 def _write(
-    wanted: Sequence[Wanted], computed: _Computed, adapter: Adapter, *, reasons: int, generated_at: str
+    wanted: Sequence[Wanted], ran: _Ran, best: Best, adapter: Adapter, *, reasons: int, generated_at: str
 ) -> list[bytes]:
     """Explain and render the lists of one chunk."""
     users, catalog = len(wanted), adapter.catalog
-    best = computed.best
     rows, scores, finite = best
     reason_rows, contributions = reasons_for(
         catalog.vectors[np.maximum(rows, 0)],
-        computed.support_vectors[:users],
-        support_items=computed.batch.support_rows[:users],
-        known=computed.batch.known[:users] & finite[:, None],
+        ran.support_vectors,
+        support_items=ran.batch.support_rows[:users],
+        known=ran.batch.known[:users] & finite[:, None],
         most=reasons,
     )
     lists = render(
@@ -126,23 +136,21 @@ def fitted(value: bytes, most_bytes: int = MOST_BYTES) -> bytes:
     return shortened
 
 
-def rank(adapter: Adapter, batch: Batch, wanted: Sequence[Wanted]) -> _Computed:
-    """Adapt, score, hide and pick the best items of all lists of one chunk."""
-    user_vectors, support_vectors = adapter.adapt(batch.features)
-    users = len(wanted)  # the batch is padded, and nobody waits for the lists of those behind
-    time_index = batch.features["time_index"][:users].astype(np.int64, copy=False)
+def rank(adapter: Adapter, ran: _Ran, wanted: Sequence[Wanted]) -> Best:
+    """Hide, and pick the best items of all lists of one chunk.
+
+    Users whose result was not finite get the items of the initialization, which was when the bundle was loaded.
+    """
+    users, batch = len(wanted), ran.batch
     hidden = _hidden(wanted, support_rows=batch.support_rows[:users], catalog=adapter.catalog)
     n = min(wanted[0].n, len(adapter.catalog))
-
-    def best(vectors: Floats) -> Best:
-        return best_rows(_hiding(adapter.score_blocks(vectors[:users], time_index), adapter, *hidden), n)
-
-    found = best(user_vectors)
+    found = best_rows(_hiding(ran.blocks, adapter, *hidden), n)
     if not found.finite.all():
         start = {name: np.zeros_like(feature) for name, feature in batch.features.items()}
-        replaced, broken = best(adapter.adapt(start)[0]), ~found.finite
+        again = _scored(adapter, adapter.adapt(start)[0][:users], batch)
+        replaced, broken = best_rows(_hiding(again, adapter, *hidden), n), ~found.finite
         found.rows[broken], found.scores[broken] = replaced.rows[broken], replaced.scores[broken]
-    return _Computed(batch, support_vectors, found)
+    return found
 
 
 def _hidden(wanted: Sequence[Wanted], *, support_rows: Ints, catalog: Catalog) -> tuple[Ints, Ints]:

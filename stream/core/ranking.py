@@ -98,16 +98,17 @@ def _thresholds(folded: NDArray[np.float32], n: int) -> NDArray[np.float32]:
 def _reaching(
     scores: NDArray[np.float32], folded: NDArray[np.float32], thresholds: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """User and column of all scores that reach their user's threshold, by user and then by column."""
+    """User and column of all scores that reach their user's threshold, by user."""
     width, parts = scores.shape[1], folded.shape[1]
-    owners, found = np.divmod(np.flatnonzero(folded >= thresholds[:, None]), parts)
+    at = np.flatnonzero(folded >= thresholds[:, None])
+    owners, found = np.divmod(at, parts)
     if parts == width:
         return owners, found
     columns = found[:, None] + np.arange(0, width, parts)
-    inside = columns < width
-    reaching = inside & (scores[owners[:, None], np.where(inside, columns, 0)] >= thresholds[owners, None])
-    places = np.sort((owners[:, None] * width + columns)[reaching])
-    return np.divmod(places, width)
+    places = (owners * width)[:, None] + columns
+    values = scores.ravel().take(places, mode="clip")  # what is taken beyond the end of a row is another's
+    reaching = np.flatnonzero((values >= thresholds[owners, None]) & (columns < width))
+    return owners.take(reaching // columns.shape[1]), columns.ravel().take(reaching)
 
 
 def _merge(best: Best, owners: NDArray[np.int64], rows: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
@@ -134,9 +135,12 @@ def round_scores(values: NDArray[np.float32]) -> NDArray[np.float64]:
     magnitude = np.abs(exact)
     digits = np.floor(np.log10(magnitude, out=np.zeros_like(exact), where=magnitude > 0)).astype(np.int64)
     # Dividing a whole number by an exact power of ten is rounded correctly, so that the text has no further digits.
-    scale = _POWERS[np.clip(5 - digits, 0, 22)]
-    coarse = _POWERS[np.clip(digits - 5, 0, 40)]
-    rounded: NDArray[np.float64] = np.round(exact / coarse * scale) / scale * coarse
+    scale = _POWERS[:23].take(5 - digits, mode="clip")
+    if digits.max(initial=0) <= 5:
+        rounded: NDArray[np.float64] = np.round(exact * scale) / scale
+    else:
+        coarse = _POWERS.take(digits - 5, mode="clip")
+        rounded = np.round(exact / coarse * scale) / scale * coarse
     return rounded
 
 

@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 from schemas import Role
 
+new_tuple = tuple.__new__
+"""Makes a NamedTuple of a class and its fields in order, in half the time that a call of the class takes: for what is
+made for every event of a poll."""
+
 
 class Record(NamedTuple):
     """One Kafka record of an input topic, as bytes."""

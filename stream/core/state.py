@@ -22,6 +22,7 @@ from stream.core.columns import (
     varint,
 )
 from stream.core.events import Event
+from stream.core.records import new_tuple
 from stream.settings import StateSettings
 
 ITEM_HASH_BYTES = 3
@@ -112,8 +113,8 @@ def apply_event(state: UserState, event: Event, offset: int, config: StateSettin
         last_ms = moment
     if len(codes) > config.window:
         items, codes, escapes, gaps, seen = _drop_oldest(items, codes, escapes, gaps, seen, config)
-    state = UserState(items, codes, escapes, gaps, last_ms, seen, event_ids, offset, users_offset, events + 1, features)
-    return state, change
+    columns = items, codes, escapes, gaps, last_ms, seen, event_ids, offset, users_offset, events + 1, features
+    return new_tuple(UserState, columns), change
 
 
 def apply_profile(state: UserState, features: bytes, offset: int) -> tuple[UserState, Change]:

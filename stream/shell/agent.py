@@ -18,7 +18,7 @@ from typing import Protocol
 from prometheus_client import Histogram
 
 from schemas import Role
-from stream.core.records import Message, Outcome, ReadRow, Record
+from stream.core.records import Message, Outcome, ReadRow, Record, new_tuple
 from stream.shell.letter_limit import LetterLimit
 from stream.shell.overlay import Overlay
 from stream.shell.polls import Poll
@@ -102,13 +102,15 @@ async def work(
     topics: Topics,
     executor: Executor,
     limit: LetterLimit,
+    full_poll: int,
     progress: Progress,
 ) -> None:
     """Apply one poll: step, deliver, mark. Anything raised is for the caller to die of, at once.
 
     Called for each poll in turn, in tasks of their own. A poll of an earlier epoch, or of partitions that others serve
     by now, is dropped: its records come again. The step runs in `executor`, so that the event loop goes on fetching,
-    delivering and answering heartbeats meanwhile.
+    delivering and answering heartbeats meanwhile. A poll of `full_poll` records left others behind: the next one is as
+    fresh if it is fetched at once.
     """
     with ExitStack() as room:
         room.callback(custody.room.release)
@@ -119,6 +121,8 @@ async def work(
             if poll.epoch != custody.epoch:
                 return
             custody.take(poll)
+            if len(poll) >= full_poll:
+                room.close()
             progress.step_began = monotonic()
             run = partial(step, to_records(poll, topics), overlay.read, clock_ms=round(time() * 1000))
             outcome = await asyncio.get_running_loop().run_in_executor(executor, run)
@@ -143,10 +147,10 @@ async def work(
 def to_records(poll: Poll, topics: Topics) -> list[Record]:
     """The records of a poll, in order per partition."""
     return [
-        Record(role, part.topic, part.partition, row.offset, row.timestamp, row.key, row.value, row.headers)
-        for part in poll.slices
-        for role in (topics.roles[part.topic],)
-        for row in part.records
+        new_tuple(Record, (role, topic, partition, row.offset, row.timestamp, row.key, row.value, row.headers))
+        for topic, partition, _, _, records in poll.slices
+        for role in (topics.roles[topic],)
+        for row in records
     ]
 
 

@@ -122,6 +122,7 @@ def _add_agent(app: WorkerApp, step: StepFunction, topics: Topics, limit: Letter
         topics=topics,
         executor=executor,
         limit=limit,
+        full_poll=app.conf.broker_max_poll_records,
         progress=app.progress,
     )
 

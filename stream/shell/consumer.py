@@ -39,7 +39,8 @@ FETCH_TIMEOUT_S = 1.0
 
 POLLS_WAITING = 1
 """Fetched and not computed yet. More would be older when their turn comes, and what arrives meanwhile would not be of
-them; the next one is fetched when the step, or for a small poll the delivery, is over."""
+them; the next one is fetched when the step, or for a small poll the delivery, is over. Behind a full poll it is fetched
+while that is computed."""
 
 READY_WITHIN_S = 0.0005
 """A fetch that takes no longer found its records in the buffer."""

@@ -24,14 +24,12 @@ async def _publish_one(producer: Any, at: Partition, messages: Sequence[Message]
     topic, partition = at
     sent: list[tuple[Any, int]] = []
     batch, count = producer.create_batch(), 0
-    for message in messages:
-        if not _append(batch, message):
+    for _, key, value, headers in messages:
+        if batch.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
             sent.append((await producer.send_batch(batch, topic, partition=partition), count))
             batch, count = producer.create_batch(), 0
-            if not _append(batch, message):
-                raise ValueError(
-                    f"a message of {len(message.value or b'')} bytes does not fit into a batch for {topic}"
-                )
+            if batch.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
+                raise ValueError(f"a message of {len(value or b'')} bytes does not fit into a batch for {topic}")
         count += 1
     sent.append((await producer.send_batch(batch, topic, partition=partition), count))
     first = following = -1
@@ -43,8 +41,3 @@ async def _publish_one(producer: Any, at: Partition, messages: Sequence[Message]
             return -1
         following += length
     return first
-
-
-def _append(batch: Any, message: Message) -> bool:
-    appended = batch.append(timestamp=None, key=message.key, value=message.value, headers=list(message.headers))
-    return appended is not None

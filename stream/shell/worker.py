@@ -22,6 +22,9 @@ from stream.shell.watch import Lookout, start_watching
 REPORT_EVERY_S = 5.0
 STOP_WITHIN_S = 30.0
 """A graceful stop that takes longer is ended hard; Kubernetes kills after 30 s by default."""
+GARBAGE_AFTER = 100_000
+"""Objects made and not freed before the collector looks for cycles among them: more than a poll has in hand, since none
+of those is in a cycle."""
 
 logger = logging.getLogger("fewstep.worker")
 
@@ -57,6 +60,7 @@ async def _run(app: WorkerApp, lookout: Lookout) -> None:
     await _start(app, stop)
     gc.collect()
     gc.freeze()  # what was made so far lives as long as the process: no collection needs to look at it again
+    gc.set_threshold(GARBAGE_AFTER)
     report = loop.create_task(_report(app))
     await app.wait(stop)
     lookout.stage = "stopping"

@@ -9,7 +9,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import orjson
@@ -52,6 +52,14 @@ def traffic(rng: random.Random) -> Iterator[tuple[Role, list[FileEvent]]]:
             yield Role.USERS, [FileEvent(users[2], None, None)]  # type: ignore[arg-type]
 
 
+def wait_until_forgotten(deployment: Deployment, users: set[bytes]) -> None:
+    deadline = monotonic() + DEADLINE_S
+    while users and any(deployment.lists().last.get(user) is not None for user in users):
+        assert monotonic() < deadline
+        deployment.revive()
+        sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def served(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with Deployment(broker, "audit-", tmp_path_factory.mktemp("audit")) as deployment:
@@ -64,6 +72,8 @@ def served(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                 if record.value not in (None, b"{")
             }
             deployment.wait_for_lists(answered, role)
+            # What comes next is on another topic, of which a poll might have the later record first.
+            wait_until_forgotten(deployment, {record.user_id.encode() for record in records if record.value is None})
         assert deployment.stop_worker() == 0
         yield deployment
 

@@ -56,6 +56,7 @@ def run(
     deliver: Callable[..., Any] | None = None,
     step: Callable[..., Any] | None = None,
     limit: LetterLimit | None = None,
+    full_poll: int = 8000,
 ) -> list[str]:
     trace: list[str] = []
 
@@ -81,6 +82,7 @@ def run(
                 topics=TOPICS,
                 executor=executor,
                 limit=limit or LetterLimit(share=1, window=1),
+                full_poll=full_poll,
                 progress=Progress(),
             )
 
@@ -92,6 +94,19 @@ def test_a_poll_is_stepped_delivered_and_only_then_marked() -> None:
     custody = Custody()
     assert run(custody, poll()) == ["stepped [5, 6]", "delivered [b'row']"]
     assert len(custody.marked) == 1
+
+
+@pytest.mark.parametrize(("full_poll", "room"), [(2, 1), (3, 0)])
+def test_behind_a_full_poll_the_next_is_fetched_while_it_is_computed(full_poll: int, room: int) -> None:
+    custody, seen = Custody(), []
+
+    def looking(records: list[Record], read_row: Any, *, clock_ms: int) -> Outcome:
+        seen.append(custody.room._value)
+        return Outcome()
+
+    run(custody, poll(offsets=(5, 6)), step=looking, full_poll=full_poll)
+    assert seen == [room]
+    assert custody.room._value == 1  # given back once
 
 
 def test_a_poll_of_an_earlier_epoch_is_dropped_unmarked() -> None:
@@ -191,6 +206,7 @@ class Two:
                             topics=TOPICS,
                             executor=executor,
                             limit=LetterLimit(share=1, window=1),
+                            full_poll=8000,
                             progress=Progress(),
                         )
                     )

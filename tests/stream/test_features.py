@@ -1,6 +1,7 @@
 """The arrays that the adapter gets are those of the documented contract."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_bundle import DAY, DAY_ZERO, KINDS
@@ -49,6 +50,16 @@ def test_events_become_rows_kinds_and_days(bundle):
         "user_features": "float32",
         "time_index": "int64",
     }
+
+
+@pytest.mark.parametrize(("events", "window", "width"), [
+    (0, 32, 8), (3, 32, 8), (8, 32, 8), (9, 32, 16), (17, 32, 32), (32, 32, 32), (17, 20, 20), (2, 4, 4),
+])  # fmt: skip
+def test_a_batch_is_no_wider_than_its_longest_support_set_asks_for(bundle, events, window, width):
+    longest = state_of(*(("i1", "view", None, DAY_ZERO + at) for at in range(events)))
+    batch = encoded(bundle, state_of(("i7", "view", None, DAY_ZERO)), longest, window=window)
+    assert batch.support_rows.shape[1] == width
+    assert batch.features["support_mask"].sum(axis=1).tolist() == [1, events, 0, 0, 0, 0, 0, 0]
 
 
 def test_an_event_that_the_bundle_does_not_know_is_masked(bundle):

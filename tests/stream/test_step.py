@@ -311,7 +311,7 @@ def test_a_list_is_the_same_to_the_last_bit_whoever_shares_the_batch(bundle, oth
         value = [orjson.dumps({"item_id": item, "event_type": "like", "timestamp": at}) for item, at in history]
         records = [
             Record(Role.INTERACTIONS, "t", 0, offset, DAY_ZERO, user, value[(offset * 7 + len(user)) % 12])
-            for offset, user in enumerate(user for user in users for _ in range(3))
+            for offset, user in enumerate(user for at, user in enumerate(users) for _ in range((11, 3)[at % 2]))
         ]
         ann = [Record(Role.INTERACTIONS, "t", 0, 10_000 + at, DAY_ZERO, b"ann", value[at]) for at in range(12)]
         return {
