@@ -22,9 +22,7 @@ from stream.shell.watch import Lookout, start_watching
 REPORT_EVERY_S = 5.0
 STOP_WITHIN_S = 30.0
 """A graceful stop that takes longer is ended hard; Kubernetes kills after 30 s by default."""
-GARBAGE_AFTER = 100_000
-"""Objects made and not freed before the collector looks for cycles among them: more than a poll has in hand, since none
-of those is in a cycle."""
+COLLECT_EVERY_S = 5.0
 
 logger = logging.getLogger("fewstep.worker")
 
@@ -60,16 +58,26 @@ async def _run(app: WorkerApp, lookout: Lookout) -> None:
     await _start(app, stop)
     gc.collect()
     gc.freeze()  # what was made so far lives as long as the process: no collection needs to look at it again
-    gc.set_threshold(GARBAGE_AFTER)
+    gc.disable()
+    collecting = loop.create_task(_collect())
     report = loop.create_task(_report(app))
     await app.wait(stop)
     lookout.stage = "stopping"
     report.cancel()
+    collecting.cancel()
     if app.crashed:
         fail_stop(f"the Faust app crashed: {app.crash_reason!r}", app.crash_reason)
     await _stop(app)
     beat.cancel()
     logger.info("stopped, everything applied is committed; totals %s", _line(app.progress.counts))
+
+
+async def _collect() -> None:
+    """Look for garbage in cycles now and then, not whenever so many objects were made: a poll makes tens of thousands,
+    and none of them is in one."""
+    while True:
+        await asyncio.sleep(COLLECT_EVERY_S)
+        gc.collect()
 
 
 async def _beat(progress: Progress) -> None:
