@@ -96,8 +96,9 @@ class Measured:
     def _measure(self, records: Sequence[Record], read_row: ReadRow) -> dict[str, int]:
         settings, counts = self._measures.settings, {"measured": 0, "hits": 0}
         most = settings.measures.share * 2**32
-        users = frozenset(record.key for record in records if record.key and _scattered(record.key) < most)
-        made = choices(records, read_row, users=users, settings=settings) if users else []
+        sampled = [record for record in records if record.key and _scattered(record.key) < most]
+        users = frozenset(record.key for record in sampled if record.key)
+        made = choices(sampled, read_row, users=users, settings=settings)
         if not made:
             return counts
         for arm in (self._incumbent, self._challenger):
