@@ -4,6 +4,7 @@ All of it goes to one worker. FEWSTEP_TEST_HOT sets how many events the hot user
 """
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -79,10 +80,15 @@ def test_without_the_ring_of_event_ids_the_flood_is_applied(broker: Broker, pref
 def test_a_hot_user_costs_neither_space_nor_the_others_time(served: Deployment) -> None:
     served.wait_for_lists(newest(*sent_hot(served, 0, 2000)))
     size, memory = len(row_of(served, "hot")), resident_mib(served)
-    for start in range(2000, HOT, 50_000):
-        made, positions = sent_hot(served, start, min(50_000, HOT - start))
+    made, positions = [], []
+    for start in range(2000, HOT, 38_000):
+        served.signal_worker(0, signal.SIGSTOP)  # else what is sent might be served before the next is sent
+        made, positions = sent_hot(served, start, min(38_000, HOT - start))
+        if start + 38_000 < HOT:
+            served.signal_worker(0, signal.SIGCONT)
     cold = [event(f"cold{number}", "i1", at=START_MS + 1) for number in range(40)]
     placed = served.send(cold)
+    served.signal_worker(0, signal.SIGCONT)
     served.wait_for_lists(newest(made + cold, positions + placed))
 
     partition = positions[0].partition
