@@ -19,7 +19,7 @@ from stream.core.records import Message
 
 ROCKSDB_OPTIONS = {
     # Faust's defaults are 2 GiB of cache and three buffers of 64 MiB for every partition.
-    "block_cache_size": 32 * 1024 * 1024,
+    "block_cache_size": 8 * 1024 * 1024,
     "write_buffer_size": 4 * 1024 * 1024,
     "max_write_buffer_number": 2,
 }
