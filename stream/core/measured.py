@@ -97,8 +97,7 @@ class Measured:
         settings, counts = self._measures.settings, {"measured": 0, "hits": 0}
         most = settings.measures.share * 2**32
         sampled = [record for record in records if record.key and _scattered(record.key) < most]
-        users = frozenset(record.key for record in sampled if record.key)
-        made = choices(sampled, read_row, users=users, settings=settings)
+        made = choices(sampled, read_row, settings=settings)
         if not made:
             return counts
         for arm in (self._incumbent, self._challenger):

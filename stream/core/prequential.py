@@ -52,17 +52,16 @@ class Observation(NamedTuple):
     """After adaptation to the user's events before this one."""
 
 
-def choices(
-    records: Sequence[Record], read_row: ReadRow, *, users: frozenset[bytes], settings: Settings
-) -> list[Choice]:
-    """What `users` chose in a poll: events of a type that is not negative, applied for the first time.
+def choices(records: Sequence[Record], read_row: ReadRow, *, settings: Settings) -> list[Choice]:
+    """What users chose: events of a type that is not negative, applied for the first time. `records` are all of a poll
+    that bear the key of one of these users.
 
     A record whose value names another user than its key does not count, as the sample is drawn by key.
     """
     states: dict[UserKey, UserState] = {}
     found = []
     for record in records:
-        if record.role is Role.REQUESTS or record.key not in users:
+        if record.role is Role.REQUESTS:
             continue
         decoded = decode(record, settings.limits)
         if not isinstance(decoded, Event | Profile | Forget) or decoded.key != record.key:

@@ -25,11 +25,11 @@ async def _publish_one(producer: Any, at: Partition, messages: Sequence[Message]
     sent: list[tuple[Any, int]] = []
     batch, count = producer.create_batch(), 0
     for _, key, value, headers in messages:
-        if batch.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
+        while batch.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
+            if not count:
+                raise ValueError(f"a message of {len(value or b'')} bytes does not fit into a batch for {topic}")
             sent.append((await producer.send_batch(batch, topic, partition=partition), count))
             batch, count = producer.create_batch(), 0
-            if batch.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
-                raise ValueError(f"a message of {len(value or b'')} bytes does not fit into a batch for {topic}")
         count += 1
     sent.append((await producer.send_batch(batch, topic, partition=partition), count))
     first = following = -1

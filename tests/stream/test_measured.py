@@ -37,9 +37,7 @@ def test_the_rank_is_the_place_that_the_item_had_in_the_list_before(polls: Any, 
     for item in ("i3", "i17", "i8", "i30", "i5"):
         before = listed(polls, "ann", 40)
         record = polls.event("ann", item)
-        made = choices(
-            [record], lambda at, key: polls.rows.get((at, key)), users=frozenset({b"ann"}), settings=settings
-        )
+        made = choices([record], lambda at, key: polls.rows.get((at, key)), settings=settings)
         (found,) = observe(made, bundle, encoding)
         assert before[found.rank - 1] == item
         polls.run(record)
@@ -84,9 +82,8 @@ def test_what_says_nothing_of_a_choice_is_not_measured(polls_with: Callable[...,
 def test_losses_are_those_of_a_softmax_with_and_without_the_events(polls: Any, bundle: Bundle) -> None:
     settings, encoding = Settings(), encoding_for(bundle.manifest, bundle.catalog, window=32)
     polls.run(*(polls.event("ann", item) for item in ("i3", "i17")))
-    users = frozenset({b"ann", b"new"})
     records = [polls.event("ann", "i8"), polls.event("new", "i8")]
-    made = choices(records, lambda at, key: polls.rows.get((at, key)), users=users, settings=settings)
+    made = choices(records, lambda at, key: polls.rows.get((at, key)), settings=settings)
     ann, new = observe(made, bundle, encoding)
     assert ann.start_loss == pytest.approx(new.start_loss)
     assert new.loss == new.start_loss

@@ -13,6 +13,7 @@ from schemas import Role
 from stream.broker import Broker
 from stream.clients.connect import open_admin, open_producer
 from stream.clients.provision import create_topics
+from stream.shell.preflight import committed_notes
 from stream.topics import changelog_topic
 
 
@@ -52,12 +53,16 @@ def test_a_row_of_a_newer_build_in_the_changelog_stops_the_worker_naming_it(serv
 def test_a_source_topic_that_was_made_anew_stops_the_worker_with_the_way_out(
     broker: Broker, served: Deployment
 ) -> None:
-    if not broker.name.startswith("Apache Kafka"):
-        pytest.skip("the embedded broker forgets what is noted beside a committed offset")
     served.start_worker()
     served.wait_for_lists(last_offset(served, event("ann", "i1")))
     assert served.stop_worker() == 0
     with open_admin(served.settings.kafka) as admin:
+        noted = list(committed_notes(admin, served.settings))
+        assert noted
+        if not broker.name.startswith("Apache Kafka"):
+            assert not any(noted)  # it drops what is noted beside an offset; should it keep it one day, the rest holds
+            return
+        assert all(served.topic(Role.INTERACTIONS) in one for one in noted)
         admin.delete_topics([served.topic(Role.INTERACTIONS)])
     create_topics(served.settings, partitions=1, replication_factor=1)
     last_offset(served, event("ann", "i2"), event("ann", "i3"))  # behind the committed offset again
